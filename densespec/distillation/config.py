@@ -1,0 +1,46 @@
+"""Parameters of the stage ``distill``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DistillConfig(BaseModel):
+    """Section ``distill`` of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    side: Literal["query", "both"] = Field(
+        description="query: train the query encoder against the fixed passage embeddings; both: all of it"
+    )
+    list_length: int = Field(ge=2, description="passages per list in the loss; at most select.list_length")
+    student_temperature: float = Field(gt=0, description="τ_s of the student's softmax over cosines")
+    teacher_temperature: float | None = Field(
+        description="τ_t of the teacher's softmax over calibrated scores; null matches mean entropies on dev"
+    )
+    kl_weight: float = Field(ge=0, description="weight of the KL term")
+    infonce_weight: float = Field(ge=0, description="λ: weight of the InfoNCE term")
+    infonce_temperature: float = Field(gt=0, description="τ_c of InfoNCE")
+    mask_ratio: float = Field(
+        gt=0, description="mask negatives whose teacher score exceeds this share of the positive's"
+    )
+    learning_rate: float = Field(gt=0, description="peak of AdamW's learning rate")
+    weight_decay: float = Field(ge=0, description="of AdamW, not on biases and norms")
+    batch_size: int = Field(ge=1, description="queries per step")
+    mini_batch_tokens: int = Field(
+        ge=256, description="side both: tokens per forward pass of the gradient cache; bounds memory"
+    )
+    max_steps: int = Field(ge=1, description="optimisation steps at most")
+    max_epochs: float = Field(gt=0, description="passes over the training lists at most")
+    warmup_share: float = Field(ge=0, lt=1, description="share of the steps with rising learning rate")
+    final_share: float = Field(ge=0, le=1, description="share of the peak learning rate at the last step")
+    eval_steps: int = Field(ge=1, description="steps between dev evaluations, which are checkpoints too")
+    patience: int = Field(ge=1, description="stop after this many dev evaluations without a better one")
+    stop_on: Literal["loss", "ndcg"] = Field(
+        description="what picks the checkpoint: loss on dev lists, or nDCG@10 on judged dev queries"
+    )
+    max_query_tokens: int = Field(ge=8, description="queries are cut at this many tokens in training")
+    control: bool = Field(description="train the InfoNCE-only control too (the report compares with it)")
+    seed: int = Field(description="of the order of the lists")

@@ -1,0 +1,49 @@
+"""Saving a student so that it loads as one folder in plain sentence-transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from densespec.io.jsonl import write_json
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+#: Says how a model folder was made: side, base student.
+NOTE = "densespec.json"
+
+
+def save_student(
+    path: Path, trained: SentenceTransformer, untuned: SentenceTransformer, side: str, student: str
+) -> None:
+    """Write ``trained`` into the folder ``path``.
+
+    With side ``query`` the folder holds two encoders behind sentence-transformers' Router: queries go
+    to the trained one (``encode_query``), passages to the untuned one (``encode_document``, and plain
+    ``encode``), so an index built with the untuned model stays valid.
+
+    Args:
+        path: an existing folder.
+        trained: the trained student.
+        untuned: the student as it was.
+        side: ``"query"`` or ``"both"``.
+        student: id of the base model, for the note.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Router
+
+    model = trained
+    if side == "query":
+        router = Router.for_query_document(
+            query_modules=list(trained.children()), document_modules=list(untuned.children())
+        )
+        model = SentenceTransformer(
+            modules=[router],
+            prompts=trained.prompts,
+            default_prompt_name=trained.default_prompt_name,
+            similarity_fn_name=trained.similarity_fn_name,
+            device=str(trained.device),
+        )
+    model.save_pretrained(str(path), create_model_card=False)
+    write_json(path / NOTE, {"side": side, "student": student})

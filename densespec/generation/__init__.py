@@ -1,0 +1,1 @@
+"""Stage ``generate``: writing queries for passages."""

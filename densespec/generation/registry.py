@@ -1,0 +1,11 @@
+"""All query writers by name. A new one is a file with a ``write`` function, and a line here."""
+
+from __future__ import annotations
+
+from densespec.generation import extractive, recorded
+from densespec.generation.writer import QueryWriter
+
+WRITERS: dict[str, QueryWriter] = {
+    "recorded": recorded.write,
+    "extractive": extractive.write,
+}

@@ -1,0 +1,124 @@
+"""Parameters of a stage: a section of ``params.yaml``, overridden by ``conf/domains/<domain>.yaml``."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from densespec.errors import InputError
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_section(section: str, model: type[Config], domain: str, root: Path = Path()) -> Config:
+    """Load and validate one section for one domain.
+
+    Args:
+        section: top-level key of ``params.yaml``.
+        model: frozen pydantic model of the section.
+        domain: its file in ``conf/domains`` overrides single keys (nested mappings are merged).
+        root: repository root.
+
+    Raises:
+        InputError: file or section missing, unknown or ill-typed parameters (all of them at once).
+    """
+    shared_path = root / "params.yaml"
+    domain_path = root / "conf" / "domains" / f"{domain}.yaml"
+    shared, override = _section(shared_path, section), _section(domain_path, section)
+    values = _merged(shared, override)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            keys = [str(part) for part in problem["loc"]]
+            where = domain_path if _contains(override, keys) else shared_path
+            message = problem["msg"]
+            if problem["type"] == "extra_forbidden":
+                close = difflib.get_close_matches(keys[-1], model.model_fields, n=1)
+                message = "unknown parameter" + (f", did you mean '{close[0]}'?" if close else "")
+            lines.append(f"{where}: {section}.{'.'.join(keys)} = {problem['input']!r}: {message}")
+        raise InputError(
+            lines[0].split(":")[0],
+            expected=f"parameters of section '{section}' as its comments in params.yaml say",
+            found="\n            ".join(lines),
+            remedy="correct these values (for one run: dvc exp run -S section.key=value)",
+        ) from None
+
+
+def load_value(key: str, root: Path = Path()) -> Any:
+    """One top-level value of ``params.yaml`` (``kinds``, ``teachers``, ``domains``)."""
+    document = read_yaml(root / "params.yaml")
+    if key not in document:
+        raise InputError(
+            root / "params.yaml",
+            expected=f"a top-level key '{key}'",
+            found=f"keys {', '.join(document)}",
+            remedy=f"add '{key}:' (see the README)",
+        )
+    return document[key]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        InputError: missing, malformed, or not a mapping.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            path,
+            expected="a YAML file",
+            found=error.strerror or str(error),
+            remedy="`densespec new-domain NAME --from PATH` writes a domain's file; params.yaml is in git",
+        ) from None
+    except yaml.YAMLError as error:
+        raise InputError(
+            path,
+            expected="well-formed YAML",
+            found=" ".join(str(error).split()),
+            remedy="correct the line named above",
+        ) from None
+    if not isinstance(document, dict):
+        raise InputError(
+            path,
+            expected="a mapping of sections",
+            found=type(document).__name__,
+            remedy="write 'section: {…}' at the top level",
+        )
+    return document
+
+
+def _section(path: Path, section: str) -> dict[str, Any]:
+    document = read_yaml(path)
+    values = document.get(section)
+    if not isinstance(values, dict):
+        raise InputError(
+            path,
+            expected=f"a section '{section}:' with parameters ({{}} for none)",
+            found="nothing" if values is None else repr(values),
+            remedy=f"add '{section}: {{}}' to the file",
+        )
+    return values
+
+
+def _merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in override.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _contains(values: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True

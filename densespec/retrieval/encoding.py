@@ -1,0 +1,164 @@
+"""Encoding passages and queries in resumable shards, with the model's own prompts and pooling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from densespec.runtime.fingerprint import digest
+from densespec.runtime.scratch import Shard, map_shards
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Array = np.ndarray[Any, Any]
+SHARD_TEXTS = 256
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+
+
+def encode(
+    model: SentenceTransformer,
+    fingerprint: str,
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    task: str,
+    label: str,
+    batch_size: int = 16,
+    tokens: bool = False,
+) -> Array:
+    """Embed texts; finished shards in ``folder`` are reused.
+
+    Args:
+        model: any bi-encoder; its prompt for the task is applied.
+        fingerprint: identity of its weights.
+        texts: passages' content or queries.
+        folder: shard folder, may be shared by several models and stages.
+        task: ``"query"`` or ``"document"``.
+        label: what the progress line says.
+        batch_size: texts per forward pass.
+        tokens: keep token and sentence vectors in the shards too (see :func:`token_shards`).
+
+    Returns:
+        float32 array (texts, dimension), normalised to length 1.
+    """
+    parts = [
+        shard["embeddings"]
+        for _, shard in _shards(model, fingerprint, texts, folder, task, label, batch_size, tokens)
+    ]
+    if not parts:
+        return np.zeros((0, model.get_embedding_dimension() or 0), dtype=np.float32)
+    return np.concatenate(parts)
+
+
+def token_shards(
+    model: SentenceTransformer,
+    fingerprint: str,
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    task: str,
+    label: str,
+    batch_size: int = 16,
+) -> Iterator[tuple[slice, Shard]]:
+    """Token and sentence vectors, shard by shard, so memory holds one shard at a time.
+
+    Yields:
+        The texts' slice and arrays ``tokens`` (float16, all tokens of the shard, dimension),
+        ``token_ends`` (int64, per text), ``sentences`` (float16; mean of a sentence's token vectors
+        read in the context of the whole text) and ``sentence_ends``; all vectors of length 1.
+    """
+    return _shards(model, fingerprint, texts, folder, task, label, batch_size, tokens=True)
+
+
+def _shards(
+    model: SentenceTransformer,
+    fingerprint: str,
+    texts: Sequence[str],
+    folder: Path,
+    task: str,
+    label: str,
+    batch_size: int,
+    tokens: bool,
+) -> Iterator[tuple[slice, Shard]]:
+    prompt = prompt_for(model, task)
+    setting = [fingerprint, model.max_seq_length, prompt, task, tokens, batch_size]
+
+    def compute(chunk: Sequence[str]) -> Shard:
+        if tokens:
+            return _with_tokens(model, chunk, task, prompt, batch_size)
+        return {"embeddings": _embed(model, chunk, task, batch_size)}
+
+    return map_shards(
+        folder, texts, SHARD_TEXTS, lambda chunk: digest(setting, list(chunk)), compute, label
+    )
+
+
+def prompt_for(model: SentenceTransformer, task: str) -> str:
+    """The prompt that sentence-transformers prepends for a task (``""`` for none)."""
+    names = ["query"] if task == "query" else ["document", "passage", "corpus"]
+    prompts = [model.prompts[name] for name in names if model.prompts.get(name)]
+    if not prompts and model.default_prompt_name:
+        return str(model.prompts[model.default_prompt_name])
+    return str(prompts[0]) if prompts else ""
+
+
+def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, batch_size: int) -> Array:
+    method = model.encode_query if task == "query" else model.encode_document
+    vectors = method(
+        list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
+    )
+    return np.asarray(vectors, dtype=np.float32)
+
+
+def _with_tokens(
+    model: SentenceTransformer, texts: Sequence[str], task: str, prompt: str, batch_size: int
+) -> Shard:
+    method = model.encode_query if task == "query" else model.encode_document
+    items = method(
+        list(texts), batch_size=batch_size, output_value=None, show_progress_bar=False
+    )
+    tokens, token_ends, sentences, sentence_ends = [], [], [], []
+    embeddings = []
+    for text, item in zip(texts, items, strict=True):
+        mask = item["attention_mask"].bool()
+        vectors = item["token_embeddings"][mask].float().cpu().numpy()
+        spans = _sentence_of_token(model, prompt + text, len(vectors))
+        for sentence in range(spans.max() + 1):
+            members = vectors[spans == sentence]
+            if len(members):
+                sentences.append(_unit(members.mean(axis=0)))
+        tokens.append(_unit(vectors))
+        token_ends.append(len(vectors))
+        sentence_ends.append(len(sentences))
+        embeddings.append(_unit(item["sentence_embedding"].float().cpu().numpy()))
+    return {
+        "embeddings": np.stack(embeddings).astype(np.float32),
+        "tokens": np.concatenate(tokens).astype(np.float16),
+        "token_ends": np.cumsum(token_ends),
+        "sentences": np.stack(sentences).astype(np.float16),
+        "sentence_ends": np.asarray(sentence_ends),
+    }
+
+
+def _sentence_of_token(model: SentenceTransformer, text: str, count: int) -> Array:
+    """Number of the sentence that each of ``count`` tokens belongs to."""
+    offsets = model.tokenizer(
+        text, truncation=True, max_length=model.max_seq_length, return_offsets_mapping=True
+    )["offset_mapping"]
+    starts = np.asarray([match.end() for match in SENTENCE_END.finditer(text)])
+    positions = np.asarray([begin for begin, _ in offsets[:count]])
+    if len(positions) < count:  # a tokenizer that adds tokens of its own
+        positions = np.pad(positions, (0, count - len(positions)), mode="edge")
+    sentence = np.searchsorted(starts, positions, side="right")
+    sentence[-1] = sentence.max()  # the closing special token has offset 0
+    return sentence
+
+
+def _unit(vectors: Array) -> Array:
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(norms, 1e-12)

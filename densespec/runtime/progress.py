@@ -1,0 +1,22 @@
+"""Progress on long work: a tqdm bar on a terminal, a line every few seconds in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Show progress on standard error; yields a function that takes the number of items just done."""
+    from tqdm import tqdm
+
+    interval = 0.5 if sys.stderr.isatty() else 10.0
+    with tqdm(total=total, desc=label, mininterval=interval, dynamic_ncols=True) as bar:
+        yield bar.update
+
+
+def say(message: str) -> None:
+    """One line for the user, on standard error, at once."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,25 @@
+"""Parameters of the stage ``select``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SelectConfig(BaseModel):
+    """Section ``select`` of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    list_length: int = Field(ge=2, description="passages per training list, the teacher's best first")
+    min_candidates: int = Field(ge=2, description="drop queries with fewer candidates")
+    source_rank: int = Field(
+        ge=0, description="the teacher must rank the source passage this high; 0 keeps every query"
+    )
+    min_top_quantile: float = Field(
+        ge=0, lt=1, description="drop generated queries whose top score is below this quantile of all"
+    )
+    teacher_weights: dict[str, float] = Field(
+        description="weights of several teachers; one that is not named weighs 1"
+    )
+    dev_share: float = Field(gt=0, lt=1, description="share of source passages whose queries become dev")
+    seed: int = Field(description="seed of the split")

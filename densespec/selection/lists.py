@@ -1,0 +1,133 @@
+"""From teacher scores to training lists: calibration, ensemble, consistency filter, split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from densespec.runtime.seeds import seed_for
+
+Array = np.ndarray[Any, Any]
+
+#: What can happen to a query, in the order in which it is checked.
+OUTCOMES = ("round_trip", "too_few", "teacher_not_first", "low_score", "kept")
+
+
+class Selected(NamedTuple):
+    """One query that was kept.
+
+    Attributes:
+        number: its row in the candidates table.
+        passages: row numbers of passages, best first by the teacher.
+        scores: calibrated teacher score of each.
+        positive: place of the positive in the list: the source passage, or the teacher's first.
+        split: ``"train"`` or ``"dev"``.
+    """
+
+    number: int
+    passages: list[int]
+    scores: list[float]
+    positive: int
+    split: str
+
+
+def calibrate(scores: Sequence[Array], low: float = 1.0, high: float = 99.0) -> list[Array]:
+    """Map scores linearly so that their 1st and 99th percentiles become 0 and 1.
+
+    Not clipped: order and distances within a list are what the student learns from.
+
+    Args:
+        scores: one array (candidates,) per query; empty ones are passed through.
+        low: percentile that becomes 0.
+        high: percentile that becomes 1.
+    """
+    filled = [values for values in scores if len(values)]
+    if not filled:
+        return list(scores)
+    bottom, top = np.percentile(np.concatenate(filled), [low, high])
+    span = max(float(top - bottom), 1e-9)
+    return [((values - bottom) / span).astype(np.float32) for values in scores]
+
+
+def ensemble(scores: Mapping[str, Sequence[Array]], weights: Mapping[str, float]) -> list[Array]:
+    """Weighted mean of several teachers' calibrated scores, per query (candidates,)."""
+    names = list(scores)
+    total = sum(weights.get(name, 1.0) for name in names)
+    return [
+        np.sum(
+            [weights.get(name, 1.0) / total * scores[name][number] for name in names], axis=0
+        ).astype(np.float32)
+        for number in range(len(scores[names[0]]))
+    ]
+
+
+def select_lists(
+    candidates: Sequence[Sequence[int]],
+    scores: Sequence[Array],
+    sources: Sequence[int | None],
+    split_keys: Sequence[str],
+    *,
+    list_length: int,
+    min_candidates: int,
+    source_rank: int,
+    min_top_quantile: float,
+    dev_share: float,
+    seed: int,
+) -> tuple[list[Selected], list[str]]:
+    """Filter queries and cut their lists.
+
+    Args:
+        candidates: row numbers per query; empty where the round trip failed.
+        scores: calibrated teacher score of each candidate.
+        sources: row of the passage a query was written for; None for queries of users.
+        split_keys: queries with the same key fall into the same split (the source passage's hash).
+        list_length: passages per list.
+        min_candidates: fewer drop the query.
+        source_rank: required teacher rank of the source; 0 = not required.
+        min_top_quantile: generated queries whose best score is lower than this quantile of all
+            generated queries' best scores are dropped.
+        dev_share: expected share of keys that become dev.
+        seed: of the split.
+
+    Returns:
+        The kept queries, and for every query its outcome (one of :data:`OUTCOMES`).
+    """
+    tops = [
+        float(values.max())
+        for values, source in zip(scores, sources, strict=True)
+        if source is not None and len(values)
+    ]
+    floor = float(np.quantile(tops, min_top_quantile)) if tops and min_top_quantile else -np.inf
+    selected, outcomes = [], []
+    for number, (rows, values, source) in enumerate(zip(candidates, scores, sources, strict=True)):
+        if not len(rows):
+            outcomes.append("round_trip")
+            continue
+        if len(rows) < min_candidates:
+            outcomes.append("too_few")
+            continue
+        order = np.argsort(-values, kind="stable")
+        ranked = [int(rows[place]) for place in order]
+        rank = ranked.index(source) + 1 if source in ranked else 0
+        if source is not None and source_rank and not 0 < rank <= source_rank:
+            outcomes.append("teacher_not_first")
+            continue
+        if source is not None and values[order[0]] < floor:
+            outcomes.append("low_score")
+            continue
+        outcomes.append("kept")
+        kept = order[:list_length]
+        positive = rank - 1 if 0 < rank <= len(kept) else 0
+        in_dev = seed_for(seed, "split", split_keys[number]) / 2**32 < dev_share
+        selected.append(
+            Selected(
+                number,
+                [int(rows[place]) for place in kept],
+                [float(values[place]) for place in kept],
+                positive,
+                "dev" if in_dev else "train",
+            )
+        )
+    return selected, outcomes

@@ -1,0 +1,130 @@
+"""The teachers by name; each scores all candidate lists. Adding one is a function and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from densespec.errors import InputError
+from densespec.records import Qrel
+from densespec.retrieval.bm25 import Bm25
+from densespec.retrieval.config import Bm25Config, StudentConfig
+from densespec.retrieval.student import load_student, student_fingerprint
+from densespec.teaching.config import ScoreConfig
+from densespec.teaching.cross_encoder import cross_encoder_scores, load_cross_encoder
+from densespec.teaching.hybrid import (
+    COMPONENTS,
+    choose_weights,
+    late_interaction,
+    lexical_scores,
+    list_scales,
+    mix,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+class Material(NamedTuple):
+    """What a teacher reads; everything per query is aligned with ``query_ids``."""
+
+    passages: Sequence[str]
+    passage_ids: Sequence[str]
+    query_ids: Sequence[str]
+    queries: Sequence[str]
+    splits: Sequence[str]
+    sources: Sequence[str]
+    candidates: Sequence[Sequence[int]]
+    dense: Sequence[Array]
+    lexical: Bm25Config
+    query_vectors: Array
+    dev: Sequence[Qrel]
+
+    def judged_dev(self) -> list[int]:
+        """Numbers of the dev queries that have judgements."""
+        judged = {qrel.query_id for qrel in self.dev}
+        return [
+            number
+            for number, (split, query_id) in enumerate(zip(self.splits, self.query_ids, strict=True))
+            if split == "dev" and query_id in judged
+        ]
+
+    def candidate_ids(self, number: int) -> list[str]:
+        """Passage ids of one query's candidates."""
+        return [self.passage_ids[row] for row in self.candidates[number]]
+
+
+def hybrid(
+    material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
+) -> tuple[list[Array], dict[str, Any]]:
+    """Scores of the hybrid teacher, and the settings it came to (scales, weights, how chosen)."""
+    model = load_student(
+        student.model,
+        revision=student.revision,
+        max_tokens=student.max_tokens,
+        trust_remote_code=student.trust_remote_code,
+    )
+    identity = student_fingerprint(student.model, student.revision)
+    maxsim, sentence = late_interaction(
+        model, identity, material.passages, material.queries, material.query_vectors,
+        material.candidates, scratch, encode_folder, config.batch_size,
+    )  # fmt: skip
+    index = Bm25(material.passages, material.lexical.k1, material.lexical.b, material.lexical.language)
+    components = {
+        "bm25": lexical_scores(index, material.queries, material.candidates),
+        "dense": list(material.dense),
+        "maxsim": maxsim,
+        "sentence": sentence,
+    }
+    scales = list_scales(components)
+    weights, rule = config.hybrid.weights, "params"
+    if weights is None:
+        numbers = material.judged_dev()
+        if len(numbers) >= config.hybrid.min_dev_queries:
+            weights, _ = choose_weights(
+                {name: [lists[n] for n in numbers] for name, lists in components.items()},
+                scales,
+                [material.query_ids[n] for n in numbers],
+                [material.candidate_ids(n) for n in numbers],
+                material.dev,
+            )
+            rule = f"best nDCG@10 on {len(numbers)} judged dev queries"
+        else:
+            weights = dict.fromkeys(COMPONENTS, 1 / len(COMPONENTS))
+            rule = f"even: fewer than {config.hybrid.min_dev_queries} judged dev queries"
+    unknown = set(weights) - set(COMPONENTS)
+    if unknown or not sum(weights.values()) > 0:
+        raise InputError(
+            "params.yaml: score.hybrid.weights",
+            expected=f"positive weights of {', '.join(COMPONENTS)}",
+            found=str(weights),
+            remedy="correct the names, or set null to choose on dev queries",
+        )
+    return mix(components, scales, weights), {"weights": weights, "rule": rule, "scales": scales}
+
+
+def cross_encoder(
+    material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
+) -> tuple[list[Array], dict[str, Any]]:
+    """Scores of a cross-encoder, and its identity."""
+    settings = config.cross_encoder
+    model = load_cross_encoder(
+        settings.model,
+        revision=settings.revision,
+        max_tokens=settings.max_tokens,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    identity = student_fingerprint(settings.model, settings.revision)
+    scores = cross_encoder_scores(
+        model, identity, material.passages, material.queries, material.candidates, scratch,
+        settings.batch_size,
+    )  # fmt: skip
+    return scores, {"model": settings.model, "fingerprint": identity, "max_tokens": settings.max_tokens}
+
+
+Teacher = Callable[
+    [Material, ScoreConfig, StudentConfig, Path, Path], tuple[list[Array], dict[str, Any]]
+]
+TEACHERS: dict[str, Teacher] = {"hybrid": hybrid, "cross-encoder": cross_encoder}

@@ -1,0 +1,148 @@
+"""Distil the teacher's lists into the student: KL(teacher || student) + lambda * InfoNCE.
+
+Trains the specialised student and, for an honest comparison, a control on the same data with InfoNCE
+alone. distill.side 'query' trains the query encoder against the fixed passage vectors of the untuned
+model: the index stays as it is, and minutes on two CPU cores are enough. A killed run resumes from its
+last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from densespec.distillation.config import DistillConfig
+from densespec.distillation.temperature import matching_temperature, mean_entropy
+from densespec.errors import run
+from densespec.io.arrays import read_array
+from densespec.io.atomic import replacing_folder, write_text
+from densespec.io.jsonl import read_jsonl, write_json
+from densespec.io.params import load_section
+from densespec.io.tables import read_table
+from densespec.io.trec import read_qrels
+from densespec.records import Passage
+from densespec.retrieval.config import StudentConfig
+from densespec.retrieval.student import load_student, quiet_libraries, student_fingerprint
+from densespec.runtime.fingerprint import digest, file_digest
+from densespec.runtime.progress import say
+from densespec.runtime.scratch import locked_scratch
+from densespec.tracking.live import live_run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--domain", required=True)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of the corpus stage's outputs")
+    parser.add_argument("--lists", type=Path, required=True)
+    parser.add_argument("--passage-embeddings", type=Path, required=True)
+    parser.add_argument("--code", type=Path, required=True, help="fingerprint of this stage's code")
+    parser.add_argument("--out", type=Path, required=True, help="folder for 'specialised' and 'control'")
+    parser.add_argument("--metrics", type=Path, required=True)
+    args = parser.parse_args()
+    config = load_section("distill", DistillConfig, args.domain)
+    student = load_section("student", StudentConfig, args.domain)
+    started = time.monotonic()
+    quiet_libraries()
+    import torch
+
+    from densespec.distillation.dev import dev_ndcg_measure
+    from densespec.distillation.objective import TrainingLists
+    from densespec.distillation.saving import save_student
+    from densespec.distillation.training import train
+
+    table = read_table(args.lists)
+    passages = read_table(args.corpus / "passages.parquet")
+    vectors = torch.from_numpy(np.array(read_array(args.passage_embeddings)))
+    lists = TrainingLists(
+        table["text"], table["passages"], table["scores"], table["positive"], config.list_length
+    )
+    training = [n for n, split in enumerate(table["split"]) if split == "train"]
+    dev = [n for n, split in enumerate(table["split"]) if split == "dev"]
+
+    def fresh_student():  # type: ignore[no-untyped-def]
+        return load_student(
+            student.model,
+            revision=student.revision,
+            max_tokens=student.max_tokens,
+            trust_remote_code=student.trust_remote_code,
+        )
+
+    untuned = fresh_student()
+    query_vectors = untuned.encode_query([lists.queries[n] for n in dev], normalize_embeddings=True)
+    lengths = (lists.passages >= 0).sum(dim=1).tolist()
+    student_lists = [
+        (vectors[lists.passages[n][: lengths[n]]].numpy() @ vector)
+        for n, vector in zip(dev, query_vectors, strict=True)
+    ]
+    teacher_lists = [lists.scores[n][: lengths[n]].numpy() for n in dev]
+    entropy = mean_entropy(student_lists, config.student_temperature)
+    matched = matching_temperature(teacher_lists, entropy)
+    teacher_temperature = config.teacher_temperature or matched
+    temperatures = {
+        "student": config.student_temperature,
+        "teacher": teacher_temperature,
+        "teacher_matched": matched,
+        "student_entropy": entropy,
+        "teacher_entropy": mean_entropy(teacher_lists, teacher_temperature),
+    }
+    say(f"entropy over {len(dev)} dev lists: student {entropy:.3f} nats at {config.student_temperature}, "
+        f"teacher {temperatures['teacher_entropy']:.3f} nats at {teacher_temperature:.4f}")  # fmt: skip
+
+    questions = {row["id"]: row["text"] for _, row in read_jsonl(args.corpus / "queries.jsonl")}
+    measure = dev_ndcg_measure(questions, read_qrels(args.corpus / "dev.tsv"), passages["id"], vectors.numpy())
+    both = config.side == "both"
+    texts = [Passage(*row).content for row in zip(passages["id"], passages["title"], passages["text"], strict=True)]
+    objectives = {"specialised": (config.kl_weight, config.infonce_weight)}
+    if config.control:
+        objectives["control"] = (0.0, 1.0)
+    fingerprint = args.code.read_text(encoding="utf-8").strip() if args.code.is_file() else ""
+    key = digest(
+        fingerprint, config.model_dump(), student.model_dump(), student_fingerprint(student.model),
+        [file_digest(path) for path in (args.lists, args.passage_embeddings, args.corpus / "dev.tsv")],
+    )  # fmt: skip
+    metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
+    metrics |= {"train_lists": len(training), "dev_lists": len(dev), "curves": {}, "steps": {}, "best_step": {}}
+    with locked_scratch("distill", args.domain) as scratch:
+        for name, (kl_weight, infonce_weight) in objectives.items():
+            model = fresh_student()
+            say(f"train '{name}': KL x {kl_weight} + InfoNCE x {infonce_weight}, side {config.side}, "
+                f"{len(training)} lists of {lists.passages.shape[1]}")  # fmt: skip
+            with live_run("distill", args.domain, f"{key}-{name}") as log:
+                trained = train(
+                    model, lists, training, dev,
+                    texts if both else None,
+                    None if both else vectors.to(model.device),
+                    scratch / key / name,
+                    terms={
+                        "student_temperature": config.student_temperature,
+                        "teacher_temperature": teacher_temperature,
+                        "kl_weight": kl_weight,
+                        "infonce_weight": infonce_weight,
+                        "infonce_temperature": config.infonce_temperature,
+                        "mask_ratio": config.mask_ratio,
+                    },
+                    learning_rate=config.learning_rate, weight_decay=config.weight_decay,
+                    batch_size=config.batch_size, mini_batch_tokens=config.mini_batch_tokens,
+                    max_steps=config.max_steps, max_epochs=config.max_epochs,
+                    warmup_share=config.warmup_share, final_share=config.final_share,
+                    eval_steps=config.eval_steps, patience=config.patience, stop_on=config.stop_on,
+                    max_query_tokens=config.max_query_tokens, seed=config.seed,
+                    dev_ndcg=None if both else measure, log=log,
+                )  # fmt: skip
+            with replacing_folder(args.out / name) as folder:
+                save_student(folder, model, untuned, config.side, student.model)
+            metrics["curves"][name] = trained.curve  # type: ignore[index]
+            metrics["steps"][name] = trained.steps  # type: ignore[index]
+            metrics["best_step"][name] = trained.best_step  # type: ignore[index]
+        if not config.control:
+            with replacing_folder(args.out / "control") as folder:
+                write_text(folder / "README.md", "No control was trained: distill.control is false.\n")
+    write_json(args.metrics, metrics)
+    print(f"distilled {', '.join(objectives)} in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    run(main)

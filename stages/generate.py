@@ -1,0 +1,88 @@
+"""Write queries of one kind for the corpus's seed passages.
+
+Writers are tried in the order of params 'generate.writers': 'recorded' replays queries that a large
+language model wrote for the same passage, 'extractive' rephrases salient spans of passages that have
+none. Every query then passes the same filters; the metrics count what each of them dropped. The output is
+a dataset with its own card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from densespec.errors import run
+from densespec.generation.card import dataset_card, read_licence, write_dataset
+from densespec.generation.config import GenerateConfig
+from densespec.generation.embedding import student_embedder, student_name
+from densespec.generation.prompt import read_prompt
+from densespec.generation.recorded import read_recordings
+from densespec.generation.registry import WRITERS
+from densespec.generation.writer import Setting
+from densespec.generation.writing import counts, sample, write_queries
+from densespec.io.atomic import replacing_folder
+from densespec.io.jsonl import write_json
+from densespec.io.params import load_section
+from densespec.io.tables import read_table
+from densespec.records import Passage
+from densespec.retrieval.config import StudentConfig
+from densespec.retrieval.student import quiet_libraries
+from densespec.runtime.scratch import locked_scratch, scratch_root
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--domain", required=True)
+    parser.add_argument("--kind", required=True, help="query kind; its prompt is <prompts>/<kind>.txt")
+    parser.add_argument("--passages", type=Path, required=True, help="passages.parquet of stage corpus")
+    parser.add_argument("--recordings", type=Path, required=True, help="recordings.jsonl of stage corpus")
+    parser.add_argument("--prompts", type=Path, required=True, help="folder of prompts, one file per kind")
+    parser.add_argument("--licence-from", type=Path, required=True, help="the domain's source.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the dataset and its card")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON file for counts")
+    args = parser.parse_args()
+    config = load_section("generate", GenerateConfig, args.domain)
+    student = load_section("student", StudentConfig, args.domain)
+    started = time.monotonic()
+
+    prompt = read_prompt(args.prompts, args.kind)
+    title, licence = read_licence(args.licence_from)
+    table = read_table(args.passages)
+    corpus = [Passage(*row) for row in zip(table["id"], table["title"], table["text"], strict=True)]
+    seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed]
+    asked = sample(seeds, config.max_passages, config.seed) if config.max_passages else seeds
+    recordings = read_recordings(args.recordings)
+
+    with locked_scratch("generate", f"{args.domain}-{args.kind}"):
+        quiet_libraries()
+        setting = Setting(
+            corpus, recordings.get(args.kind, {}), prompt, config.language, config.max_words,
+            config.copy_ngram, config.seed,
+            student_embedder(
+                student.model, student.revision, student.max_tokens, student.trust_remote_code,
+                scratch_root() / "encode",
+            ),
+            student_name(student.model, student.revision),
+        )  # fmt: skip
+        outcome = write_queries(
+            asked, args.kind, {name: WRITERS[name] for name in config.writers}, setting,
+            limits={"extractive": config.extractive_passages},
+            covered={key for of_kind in recordings.values() for key in of_kind},
+        )  # fmt: skip
+
+    queries = outcome.queries
+    card = dataset_card(
+        queries, domain=args.domain, kind=args.kind, title=title, licence=licence,
+        language=config.language, seed=config.seed, dropped=outcome.dropped,
+        settings={"max_words": config.max_words, "copy_ngram": config.copy_ngram},
+    )  # fmt: skip
+    with replacing_folder(args.out) as folder:
+        write_dataset(folder, queries, card, prompt)
+    write_json(args.metrics, {"seeds": len(seeds), "asked": len(asked), **counts(outcome, prompt.version)})
+    print(f"{len(queries)} {args.kind} queries for {card['passages']} passages "
+          f"in {time.monotonic() - started:.0f} s")  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,96 @@
+"""Select training lists: calibrate and average the teachers, keep consistent queries, split by passage.
+
+A generated query is kept when the teacher ranks its source passage first (select.source_rank), enough
+candidates are left, and its best score is not among the lowest. What happened to the queries of each
+kind is counted in the metrics: the filter funnel of the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from densespec.errors import InputError, run
+from densespec.io.jsonl import write_json
+from densespec.io.params import load_section, load_value
+from densespec.io.tables import read_table, write_table
+from densespec.selection.config import SelectConfig
+from densespec.selection.lists import OUTCOMES, calibrate, ensemble, select_lists
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--domain", required=True)
+    parser.add_argument("--passages", type=Path, required=True)
+    parser.add_argument("--candidates", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, required=True, help="folder with one folder per teacher")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path, required=True)
+    args = parser.parse_args()
+    config = load_section("select", SelectConfig, args.domain)
+    teachers = load_value("teachers")
+
+    passages = read_table(args.passages)
+    row_of = {passage_id: row for row, passage_id in enumerate(passages["id"])}
+    table = read_table(args.candidates)
+    training = [number for number, split in enumerate(table["split"]) if split == "train"]
+    scores = {}
+    for teacher in teachers:
+        scored = read_table(args.scores / teacher / "scores.parquet")
+        if scored["query_id"] != table["query_id"]:
+            raise InputError(
+                args.scores / teacher, expected="scores of the queries in the candidates table",
+                found="another set of queries", remedy=f"dvc repro score@{args.domain}-{teacher}",
+            )  # fmt: skip
+        scores[teacher] = calibrate([np.float32(scored["scores"][n]) for n in training])
+    mixed = ensemble(scores, config.teacher_weights)
+    source_ids = [table["source_id"][n] for n in training]
+    selected, outcomes = select_lists(
+        [table["passages"][n] for n in training],
+        mixed,
+        [row_of[source] if source else None for source in source_ids],
+        [
+            passages["hash"][row_of[source]] if source else table["text"][n]
+            for n, source in zip(training, source_ids, strict=True)
+        ],
+        list_length=config.list_length,
+        min_candidates=config.min_candidates,
+        source_rank=config.source_rank,
+        min_top_quantile=config.min_top_quantile,
+        dev_share=config.dev_share,
+        seed=config.seed,
+    )
+    numbers = [training[item.number] for item in selected]
+    splits = Counter(item.split for item in selected)
+    if not splits["train"] or not splits["dev"]:
+        raise InputError(
+            args.candidates, expected="at least one training and one dev query that pass the filters",
+            found=f"{dict(splits)} of {len(training)}: {dict(Counter(outcomes))}",
+            remedy="look at the funnel: loosen select.source_rank, mine.round_trip or "
+            "select.min_candidates, or give more queries (a log, more passages)",
+        )  # fmt: skip
+    write_table(
+        args.out,
+        {name: [table[name][n] for n in numbers] for name in ("query_id", "text", "kind", "source_id")}
+        | {
+            "split": [item.split for item in selected],
+            "passages": [item.passages for item in selected],
+            "scores": [item.scores for item in selected],
+            "positive": [item.positive for item in selected],
+        },
+    )
+    kinds = [table["kind"][n] for n in training]
+    funnel = {
+        kind: {"written": kinds.count(kind)}
+        | {o: sum(k == kind and o == got for k, got in zip(kinds, outcomes, strict=True)) for o in OUTCOMES}
+        for kind in dict.fromkeys(kinds)
+    }
+    write_json(args.metrics, {"funnel": funnel, "train": splits["train"], "dev": splits["dev"]})
+    print(f"kept {len(selected)} of {len(training)} queries: {splits['train']} train, {splits['dev']} dev")
+
+
+if __name__ == "__main__":
+    run(main)

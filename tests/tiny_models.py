@@ -1,0 +1,175 @@
+"""Tiny real sentence-transformers models, built offline in a second: what tests load instead of MiniLM.
+
+``tiny_bi_encoder`` behaves like a bag of random word vectors: texts that share words are close, so
+retrieval, mining and filters have something to find. Its weights are not trained; a few gradient steps
+move them. Everything is determined by ``seed``.
+"""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+HIDDEN = 32
+STOP_WORDS = """
+the a an of to in is are was be and or not for with on at by from as it this that these those its into than
+then how what which who when where why do does did can could should will would has have had if else while
+all any each no yes one two three first last next new old same other more most less few many much some only
+also but so such
+"""
+WORDS = f"""
+{STOP_WORDS}
+file files folder path directory name names line lines text string strings bytes byte character characters
+word words read reads write writes open close create delete remove copy move find search replace match split
+join sort sorted reverse count number numbers integer float value values key keys list lists dictionary set
+tuple item items element elements index length size type types class classes object objects function
+functions method methods module modules package argument arguments parameter parameters return returns
+result results call calls error errors exception raise raised default option options format formats parse
+parser encode decode encoding unicode ascii json csv xml html http url socket server client network thread
+threads process processes lock queue event time date day month year hour minute second seconds timezone
+random seed sample choice mean median sum average minimum maximum variance cell cells protein proteins gene
+genes blood drug drugs patient patients disease cancer treatment increase increases decrease decreases risk
+effect effects study studies trial mice human children women men vaccine virus bacteria iron heart brain
+lung liver kidney bone growth expression mutation therapy dose level levels rate rates flow pressure
+velocity wing wings plate boundary layer heat transfer supersonic shock wave temperature surface body
+flutter lift drag jet theory laminar turbulent stability buckling cylinder shell shells load stress equation
+print show display user users command commands current working disk system memory run running start stop
+kill permission permissions owner group change changes update install archive compress extract download
+upload remote host cat dog bird fish horse apple bread water fire earth river mountain forest house garden
+table chair door window book paper music song red green blue white black yellow large small big tall short
+long fast slow hot cold good bad contract contracts party parties notice payment termination liability price
+order customer support ticket account password login reset email message messages page pages button screen
+phone computer keyboard printer battery cable query queries passage passages model models train training
+test tests data dataset corpus document documents
+"""
+
+
+def tiny_bi_encoder(
+    path: Path,
+    *,
+    seed: int = 0,
+    prompts: dict[str, str] | None = None,
+    max_tokens: int = 128,
+) -> Path:
+    """Write a bi-encoder (BERT, 2 layers of 32 dimensions, mean pooling, length 1) and return its folder.
+
+    Args:
+        path: folder to create.
+        seed: of the weights.
+        prompts: for example ``{"query": "query: ", "document": "passage: "}``.
+        max_tokens: where texts are cut; at most 512.
+    """
+    import torch
+
+    _quiet()
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import BertModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        bert = BertModel(_config(layer_norm_eps=1.0))
+        _favour_words(bert)
+    raw = path / ".bert"
+    _save(bert, raw, max_tokens)
+    transformer = Transformer(str(raw), max_seq_length=max_tokens)
+    model = SentenceTransformer(
+        modules=[transformer, Pooling(HIDDEN, "mean"), Normalize()], prompts=prompts, device="cpu"
+    )
+    model.save(str(path), create_model_card=False)
+    _delete(raw)
+    return path
+
+
+def tiny_cross_encoder(path: Path, *, seed: int = 0, max_tokens: int = 256) -> Path:
+    """Write a cross-encoder (BERT, one output, sigmoid) and return its folder.
+
+    Its scores are arbitrary, spread out, and the same on every machine up to rounding.
+    """
+    import torch
+
+    _quiet()
+    from sentence_transformers import CrossEncoder
+    from transformers import BertForSequenceClassification
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        bert = BertForSequenceClassification(_config(num_labels=1, initializer_range=0.5))
+    raw = path / ".bert"
+    _save(bert, raw, max_tokens)
+    CrossEncoder(str(raw), max_length=max_tokens, device="cpu").save_pretrained(str(path))
+    _delete(raw)
+    return path
+
+
+def vocabulary() -> list[str]:
+    """Special tokens, characters (Latin, Greek, Cyrillic, digits, punctuation), their pieces, and words."""
+    greek_and_cyrillic = [chr(c) for c in (*range(0x3B1, 0x3CA), *range(0x430, 0x450))]
+    characters = [*string.ascii_lowercase, *string.digits, *greek_and_cyrillic]
+    return [
+        *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+        *string.punctuation,
+        *characters,
+        *(f"##{character}" for character in characters),
+        *dict.fromkeys(word for word in WORDS.split() if len(word) > 1),
+    ]
+
+
+def _config(**changes: object):
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=len(vocabulary()),
+        hidden_size=HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        **changes,
+    )
+
+
+def _favour_words(bert) -> None:
+    """Let wording decide: content words outweigh positions and layers (which start at 0.02) and all else.
+
+    Stop words, punctuation and special tokens are short vectors (the layers' norms keep lengths, see
+    ``layer_norm_eps``); a plural is close to its singular.
+    """
+    import torch
+
+    stop_words = {*STOP_WORDS.split(), "query", "passage"}
+    content = set(WORDS.split()) - stop_words
+    with torch.no_grad():
+        vectors = bert.embeddings.word_embeddings.weight
+        vectors.normal_(std=1.0)
+        number = {word: row for row, word in enumerate(vocabulary())}
+        for word, row in number.items():
+            if word in stop_words or not word.removeprefix("##").isalnum():
+                vectors[row] *= 0.05
+            elif word in content and word.endswith("s") and word[:-1] in content:
+                vectors[row] = vectors[number[word[:-1]]] + 0.3 * vectors[row]
+        vectors[number["[PAD]"]] = 0.0
+
+
+def _quiet() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _save(bert, folder: Path, max_tokens: int) -> None:
+    from transformers import BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=max_tokens)
+    bert.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _delete(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder)

