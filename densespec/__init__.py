@@ -1,0 +1,1 @@
+"""Specialise a dense retriever for a corpus: synthetic queries, a teacher, distillation, a verdict."""

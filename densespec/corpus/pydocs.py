@@ -27,7 +27,7 @@ EXCLUDED_MODULES = frozenset(
     pipes posix pty pwd pydoc_data readline resource smtpd sndhdr spwd sre_compile sre_constants
     sre_parse sunau syslog telnetlib termios test this tkinter tty turtle turtledemo uu venv winreg
     winsound xdrlib
-    """.split()
+    """.split()  # noqa: SIM905
 )
 #: Submodules left out for the same reasons, or because importing them runs a program.
 EXCLUDED_SUBMODULES = re.compile(

@@ -86,6 +86,7 @@ class ListCollator:
         self.max_query_tokens = max_query_tokens
 
     def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Any]:
+        """Features of the lists with these numbers: keys ``query_…``, ``document_…`` and ``label``."""
         numbers = torch.tensor([row["list"] for row in rows])
         slots = self.lists.passages[numbers]
         batch = self._features(
@@ -143,7 +144,8 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         """Loss of a batch; by term where no gradient cache is in the way of reporting it so."""
         features = list(features)
         if self.passage_vectors is None:
-            return self.forward_cached(features, labels)  # type: ignore[no-any-return]
+            cached: Tensor = self.forward_cached(features, labels)
+            return cached
         parts = self.parts(self.model(features[0])["sentence_embedding"], self.passage_vectors, labels)
         return {
             "kl": self.terms["kl_weight"] * parts.kl,

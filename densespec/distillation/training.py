@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
+from densespec.errors import InputError
+from densespec.io.jsonl import read_json, write_json
 from densespec.runtime.progress import say
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-#: Written last into a checkpoint; one without it is the leftover of a killed process.
+#: Written last into a checkpoint: name and size of its files. One without it, or with files missing,
+#: is the leftover of a process killed while it wrote or deleted that checkpoint.
 COMPLETE = "complete"
 
 
@@ -39,7 +42,8 @@ class Trained(NamedTuple):
 
 class _MarkComplete(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        write_json(folder / COMPLETE, _sizes(folder))
 
 
 class _Report(TrainerCallback):  # type: ignore[misc]
@@ -111,25 +115,26 @@ def train(
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # the same passage must embed alike in all lists of a batch
+    _remove_dropout(model)
     untuned = {name: value.clone() for name, value in model.state_dict().items()}
     collator = ListCollator(model, lists, passages, max_query_tokens)
     loss = ListwiseDistillation(model, lists, passage_vectors, mini_batch_tokens, terms)
     total = min(max_steps, math.ceil(max_epochs * math.ceil(len(training) / batch_size)))
+    # the trainer's dev loss is a mean over batches, whatever their sizes: make them alike
+    dev_batch = math.ceil(len(dev) / math.ceil(len(dev) / batch_size))
     judged = stop_on == "ndcg" and dev_ndcg is not None
+    falling = final_share < 1
     on_gpu = torch.cuda.is_available()
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=batch_size,
+        per_device_eval_batch_size=dev_batch,
         max_steps=total,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         warmup_steps=round(warmup_share * total),
-        lr_scheduler_type="polynomial",
-        lr_scheduler_kwargs={"lr_end": final_share * learning_rate, "power": 1.0},
+        lr_scheduler_type="polynomial" if falling else "constant_with_warmup",
+        lr_scheduler_kwargs={"lr_end": final_share * learning_rate, "power": 1.0} if falling else {},
         max_grad_norm=1.0,
         eval_strategy="steps",
         eval_steps=eval_steps,
@@ -147,6 +152,7 @@ def train(
         seed=seed,
         data_seed=seed,
         report_to=[],
+        disable_tqdm=False,  # off by default at the log level that quiet_libraries sets
         remove_unused_columns=False,
     )
     trainer = SentenceTransformerTrainer(
@@ -159,17 +165,38 @@ def train(
         data_collator=collator,
         callbacks=[EarlyStoppingCallback(patience), _MarkComplete(), _Report(log)],
     )
-    before = _dev_numbers(model, loss, collator, dev, batch_size, dev_ndcg)
+    before = _dev_numbers(model, loss, collator, dev, dev_batch, dev_ndcg)
     log({f"eval_{name.removeprefix('dev_')}": value for name, value in before.items() if name != "step"}, 0)
-    trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+    last, state = _last_complete(checkpoints)
+    if state is None or not _finished(state, total, patience):
+        trainer.train(resume_from_checkpoint=last)
+        state = trainer.state
 
-    curve = [before, *_curve(trainer.state.log_history)]
+    curve = [before, *_curve(state.log_history)]
     metric, sign = ("dev_ndcg_at_10", -1.0) if judged else ("dev_loss", 1.0)
     best = min(curve, key=lambda row: sign * row[metric])
     if best is before:
         say(f"warning: no dev evaluation beat the untuned student's {metric}; its weights are kept")
         model.load_state_dict(untuned)
-    return Trained(curve, trainer.state.global_step, int(best["step"]))
+    else:
+        # not left to the trainer: it only logs that it could not load its best checkpoint
+        kept = type(model)(
+            str(checkpoints / f"checkpoint-{int(best['step'])}"),
+            device=str(model.device),
+            trust_remote_code=model.trust_remote_code,
+        )
+        model.load_state_dict(kept.state_dict())
+    return Trained(curve, state.global_step, int(best["step"]))
+
+
+def _remove_dropout(model: nn.Module) -> None:
+    """The same passage must embed alike in all lists of a batch."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if "dropout" in name and isinstance(value, float):  # attention of T5, Llama, Qwen and others
+                setattr(module, name, 0.0)
 
 
 class _Evaluator(BaseEvaluator):  # type: ignore[misc]
@@ -191,13 +218,13 @@ def _dev_numbers(
 ) -> dict[str, float]:
     """Dev numbers of the untuned model, batch by batch as the trainer does."""
     model.eval()
-    total = 0.0
+    losses = []
     with torch.no_grad():
         for start in range(0, len(dev), batch_size):
-            chunk = dev[start : start + batch_size]
+            rows = [{"list": number} for number in dev[start : start + batch_size]]
             batch = {
                 name: value.to(model.device) if isinstance(value, Tensor) else value
-                for name, value in collator([{"list": number} for number in chunk]).items()
+                for name, value in collator(rows).items()
             }
             features = [
                 {n.removeprefix(f"{task}_"): v for n, v in batch.items() if n.startswith(f"{task}_")}
@@ -205,8 +232,8 @@ def _dev_numbers(
             ]
             value = loss([f for f in features if f], batch["label"])
             value = sum(value.values()) if isinstance(value, dict) else value
-            total += float(value) * len(chunk)
-    numbers = {"step": 0.0, "dev_loss": total / len(dev)}
+            losses.append(float(value))
+    numbers = {"step": 0.0, "dev_loss": sum(losses) / len(losses)}
     if dev_ndcg is not None:
         numbers["dev_ndcg_at_10"] = dev_ndcg(model)
     return numbers
@@ -226,13 +253,36 @@ def _curve(history: list[dict[str, Any]]) -> list[dict[str, float]]:
     return [rows[step] for step in sorted(rows) if "dev_loss" in rows[step]]
 
 
-def _last_complete(checkpoints: Path) -> str | None:
-    """The newest complete checkpoint; incomplete ones are removed."""
-    complete = []
+def _finished(state: TrainerState, total: int, patience: int) -> bool:
+    """Whether nothing is left to train; the trainer itself would go on after an early stop."""
+    stopping = state.stateful_callbacks.get("EarlyStoppingCallback", {}).get("attributes", {})
+    stopped = int(stopping.get("early_stopping_patience_counter", 0)) >= patience
+    return stopped or int(state.global_step) >= total
+
+
+def _last_complete(checkpoints: Path) -> tuple[str | None, TrainerState | None]:
+    """The newest checkpoint that is complete, as is the best one it refers to; others are removed."""
+    complete = {}
     for folder in checkpoints.glob("checkpoint-*"):
-        if (folder / COMPLETE).is_file():
-            complete.append(folder)
+        if _is_complete(folder):
+            complete[int(folder.name.split("-")[1])] = folder
         else:
             shutil.rmtree(folder)
-    newest = max(complete, key=lambda folder: int(folder.name.split("-")[1]), default=None)
-    return str(newest) if newest else None
+    for step in sorted(complete, reverse=True):
+        state = TrainerState.load_from_json(str(complete[step] / "trainer_state.json"))
+        if state.best_global_step is None or state.best_global_step in complete:
+            return str(complete[step]), state
+        shutil.rmtree(complete[step])
+    return None, None
+
+
+def _is_complete(folder: Path) -> bool:
+    try:
+        return bool(read_json(folder / COMPLETE).items() <= _sizes(folder).items())
+    except InputError:
+        return False
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}

@@ -1,0 +1,1 @@
+"""Files: atomic and byte-stable writing, reading that says where and what is wrong."""

@@ -27,11 +27,12 @@ def read_array(path: Path) -> Array:
         InputError: missing or damaged.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(
             path,
             expected="an array written by an earlier stage",
             found=str(error).splitlines()[0],
             remedy="`dvc pull` or `dvc repro` brings it back",
         ) from None
+    return array

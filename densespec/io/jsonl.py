@@ -20,11 +20,11 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in numbered_lines(path):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f"{path}:{number}",
                 expected="one JSON object per line",
-                found=f"{error.msg} at column {error.colno}: {shorten(line)}",
+                found=f"{_complaint(error)}: {shorten(line)}",
                 remedy="correct or delete that line",
             ) from None
         if not isinstance(row, dict):
@@ -83,10 +83,18 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            path, expected="a JSON document", found=str(error), remedy="run the stage that writes it"
+            path, expected="a JSON document", found=_complaint(error), remedy="run the stage that writes it"
         ) from None
+
+
+def _complaint(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        return f"{error.msg} at {line}column {error.colno}"
+    # an integer of thousands of digits is a ValueError, deep nesting a RecursionError
+    return "brackets nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -29,7 +29,7 @@ def load_section(section: str, model: type[Config], domain: str, root: Path = Pa
     shared_path = root / "params.yaml"
     domain_path = root / "conf" / "domains" / f"{domain}.yaml"
     shared, override = _section(shared_path, section), _section(domain_path, section)
-    values = _merged(shared, override)
+    values = merged(shared, override)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -39,7 +39,7 @@ def load_section(section: str, model: type[Config], domain: str, root: Path = Pa
             where = domain_path if _contains(override, keys) else shared_path
             message = problem["msg"]
             if problem["type"] == "extra_forbidden":
-                close = difflib.get_close_matches(keys[-1], model.model_fields, n=1)
+                close = difflib.get_close_matches(keys[-1], _fields(model, keys[:-1]), n=1)
                 message = "unknown parameter" + (f", did you mean '{close[0]}'?" if close else "")
             lines.append(f"{where}: {section}.{'.'.join(keys)} = {problem['input']!r}: {message}")
         raise InputError(
@@ -78,7 +78,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             found=error.strerror or str(error),
             remedy="`densespec new-domain NAME --from PATH` writes a domain's file; params.yaml is in git",
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
             path,
             expected="well-formed YAML",
@@ -108,12 +108,24 @@ def _section(path: Path, section: str) -> dict[str, Any]:
     return values
 
 
-def _merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``override``; nested mappings are merged key by key."""
+    values = dict(base)
     for key, value in override.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+        both = isinstance(value, dict) and isinstance(values.get(key), dict)
+        values[key] = merged(values[key], value) if both else value
+    return values
+
+
+def _fields(model: type[BaseModel], keys: list[str]) -> list[str]:
+    """Field names of the model nested in ``model`` under these keys."""
+    for key in keys:
+        field = model.model_fields.get(key)
+        nested = field.annotation if field else None
+        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
+            return []
+        model = nested
+    return list(model.model_fields)
 
 
 def _contains(values: Any, keys: list[str]) -> bool:

@@ -31,7 +31,8 @@ def read_qrels(path: Path) -> list[Qrel]:
         except (ValueError, IndexError):
             raise InputError(
                 f"{path}:{number}",
-                expected="query id, passage id, integer grade (BEIR), or query id, 0, passage id, grade (TREC)",
+                expected="query id, passage id, integer grade (BEIR), "
+                "or query id, 0, passage id, grade (TREC)",
                 found=shorten(line),
                 remedy="correct or delete that line",
             ) from None
@@ -39,7 +40,7 @@ def read_qrels(path: Path) -> list[Qrel]:
             raise InputError(
                 f"{path}:{number}",
                 expected="one grade per query and passage",
-                found=f"{query_id} {passage_id} judged {grades[query_id, passage_id]} before and {grade} here",
+                found=f"{query_id} {passage_id} judged {grades[query_id, passage_id]} before, {grade} here",
                 remedy="keep one of the two lines",
             )
     return [Qrel(query, passage, grade) for (query, passage), grade in grades.items()]
@@ -66,17 +67,19 @@ def read_run(path: Path) -> Run:
     """Read a TREC run.
 
     Raises:
-        InputError: a line without six columns.
+        InputError: a line without six columns, or a score that is no number.
     """
     run: Run = {}
     for number, line in numbered_lines(path):
-        fields = line.split()
-        if len(fields) != 6:
+        try:
+            query_id, _, passage_id, _, score, _ = line.split()
+            entry = Scored(passage_id, float(score))
+        except ValueError:
             raise InputError(
                 f"{path}:{number}",
                 expected="query id, Q0, passage id, rank, score, name",
                 found=shorten(line),
                 remedy="write the run again",
-            )
-        run.setdefault(fields[0], []).append(Scored(fields[2], float(fields[4])))
+            ) from None
+        run.setdefault(query_id, []).append(entry)
     return run

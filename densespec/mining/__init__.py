@@ -1,0 +1,1 @@
+"""Stage ``mine``: candidate lists of queries, by several retrievers, with the round trip."""

@@ -28,13 +28,19 @@ class Bm25:
 
         self._stemmer = Stemmer.Stemmer(language) if language else None
         self._stopwords = "en" if language == "english" else None
+        self._passages = len(texts)
         self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
-        self._index.index(self._tokens(texts), show_progress=False)
+        tokens = self._tokens(texts)
+        self._empty = not any(tokens)
+        if not self._empty:
+            self._index.index(tokens, show_progress=False)
 
     def scores(self, query: str) -> Array:
-        """Scores of all passages for one query: float32 (passages,)."""
-        tokens = self._tokens([query])
-        return np.asarray(self._index.get_scores(tokens[0]), dtype=np.float32)
+        """Scores of all passages for one query: float32 (passages,); 0 for a query of stop words alone."""
+        tokens = self._tokens([query])[0]
+        if self._empty or not tokens:
+            return np.zeros(self._passages, dtype=np.float32)
+        return np.asarray(self._index.get_scores(tokens), dtype=np.float32)
 
     def search(self, query: str, depth: int) -> tuple[Array, Array]:
         """Row numbers and scores of the best passages that share a term, best first, ties by row."""

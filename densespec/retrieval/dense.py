@@ -37,7 +37,7 @@ def search(passages: Array, queries: Array, depth: int) -> tuple[Array, Array]:
     depth = min(depth, len(passages))
     if not len(queries):
         return np.zeros((0, depth), np.int64), np.zeros((0, depth), np.float32)
-    index = faiss.IndexFlatIP(passages.shape[1])
+    index: Any = faiss.IndexFlatIP(passages.shape[1])
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_all_gpus(index)
     index.add(np.ascontiguousarray(passages, dtype=np.float32))

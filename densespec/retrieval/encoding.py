@@ -101,10 +101,9 @@ def _shards(
 def prompt_for(model: SentenceTransformer, task: str) -> str:
     """The prompt that sentence-transformers prepends for a task (``""`` for none)."""
     names = ["query"] if task == "query" else ["document", "passage", "corpus"]
-    prompts = [model.prompts[name] for name in names if model.prompts.get(name)]
-    if not prompts and model.default_prompt_name:
-        return str(model.prompts[model.default_prompt_name])
-    return str(prompts[0]) if prompts else ""
+    # as encode_query and encode_document do: the first name there, even if its prompt is empty
+    name = next((name for name in names if name in model.prompts), model.default_prompt_name)
+    return str(model.prompts.get(name) or "") if name else ""
 
 
 def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, batch_size: int) -> Array:
@@ -161,4 +160,5 @@ def _sentence_of_token(model: SentenceTransformer, text: str, count: int) -> Arr
 
 def _unit(vectors: Array) -> Array:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(norms, 1e-12)
+    unit: Array = vectors / np.maximum(norms, 1e-12)
+    return unit

@@ -94,6 +94,10 @@ def load_student(
             remedy="check id and revision; without network use a folder, or the packaged "
             f"{', '.join(PACKAGED_MODELS)}",
         ) from None
+    # sentence-transformers adds an empty 'document' prompt, which would hide a model's 'passage' prompt
+    hidden = next((model.prompts[name] for name in ("passage", "corpus") if model.prompts.get(name)), None)
+    if hidden and not model.prompts.get("document"):
+        model.prompts["document"] = hidden
     if max_tokens is not None:
         model.max_seq_length = max_tokens
     model.eval()

@@ -1,0 +1,1 @@
+"""What long work needs: resumable scratch, fingerprints, seeds, progress."""

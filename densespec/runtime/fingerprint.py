@@ -29,7 +29,7 @@ def code_fingerprint(script: Path, root: Path) -> str:
         if name in modules or name.startswith("densespec/tracking/"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        queue += _imports(tree, root)
+        queue += _imports(tree, path, root)
         modules[name] = ast.unparse(_without_docstrings(tree))
     digest = hashlib.sha256()
     for name in sorted(modules):
@@ -37,19 +37,25 @@ def code_fingerprint(script: Path, root: Path) -> str:
     return digest.hexdigest()
 
 
-def _imports(tree: ast.AST, root: Path) -> list[Path]:
+def _imports(tree: ast.AST, path: Path, root: Path) -> list[Path]:
+    package = path.relative_to(root).parent.parts
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names.add(module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
     found = []
     for name in names:
         if name.split(".")[0] == "densespec":
             base = root.joinpath(*name.split("."))
-            found += [p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()]
+            # importing a module runs the __init__ of every package above it
+            packages = [p for p in (base, *base.parents) if p.is_relative_to(root / "densespec")]
+            files = [base.with_suffix(".py"), *(package / "__init__.py" for package in packages)]
+            found += [file for file in files if file.is_file()]
     return found
 
 
@@ -62,7 +68,7 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
                 and isinstance(first.value, ast.Constant)
                 and isinstance(first.value.value, str)
             ):
-                node.body = node.body[1:] or [ast.Pass()]
+                node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
     return tree
 
 

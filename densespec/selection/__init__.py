@@ -1,0 +1,1 @@
+"""Stage ``select``: teacher scores become training lists."""

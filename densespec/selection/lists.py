@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from densespec.errors import InputError
 from densespec.runtime.seeds import seed_for
 
 Array = np.ndarray[Any, Any]
@@ -52,9 +53,21 @@ def calibrate(scores: Sequence[Array], low: float = 1.0, high: float = 99.0) -> 
 
 
 def ensemble(scores: Mapping[str, Sequence[Array]], weights: Mapping[str, float]) -> list[Array]:
-    """Weighted mean of several teachers' calibrated scores, per query (candidates,)."""
+    """Weighted mean of several teachers' calibrated scores, per query (candidates,).
+
+    Raises:
+        InputError: a negative weight, or none above 0.
+    """
     names = list(scores)
-    total = sum(weights.get(name, 1.0) for name in names)
+    used = [weights.get(name, 1.0) for name in names]
+    total = sum(used)
+    if min(used) < 0 or not total > 0:
+        raise InputError(
+            "params.yaml: select.teacher_weights",
+            expected="weights from 0 up, at least one above 0",
+            found=", ".join(f"{name}: {weight}" for name, weight in zip(names, used, strict=True)),
+            remedy="correct the weights; a teacher that is not named weighs 1",
+        )
     return [
         np.sum(
             [weights.get(name, 1.0) / total * scores[name][number] for name in names], axis=0

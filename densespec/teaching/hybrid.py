@@ -127,7 +127,8 @@ def mean_max_similarity(queries: Sequence[Array], passage: Array) -> Array:
     best = (stacked @ passage.T).max(axis=1)
     lengths = np.asarray([len(tokens) for tokens in queries])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    return (np.add.reduceat(best, starts) / lengths).astype(np.float32)
+    mean_best: Array = (np.add.reduceat(best, starts) / lengths).astype(np.float32)
+    return mean_best
 
 
 def lexical_scores(

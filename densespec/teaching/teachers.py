@@ -59,7 +59,20 @@ class Material(NamedTuple):
 def hybrid(
     material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
 ) -> tuple[list[Array], dict[str, Any]]:
-    """Scores of the hybrid teacher, and the settings it came to (scales, weights, how chosen)."""
+    """Scores of the hybrid teacher, and the settings it came to (scales, weights, how chosen).
+
+    Raises:
+        InputError: weights of unknown components, negative ones, or none above 0.
+    """
+    weights, rule = config.hybrid.weights, "params"
+    given = dict.fromkeys(COMPONENTS, 1.0) if weights is None else weights
+    if not set(given) <= set(COMPONENTS) or min(given.values(), default=0) < 0 or not any(given.values()):
+        raise InputError(
+            "params.yaml: score.hybrid.weights",
+            expected=f"positive weights of {', '.join(COMPONENTS)}",
+            found=str(weights),
+            remedy="correct the names, or set null to choose on dev queries",
+        )
     model = load_student(
         student.model,
         revision=student.revision,
@@ -79,7 +92,6 @@ def hybrid(
         "sentence": sentence,
     }
     scales = list_scales(components)
-    weights, rule = config.hybrid.weights, "params"
     if weights is None:
         numbers = material.judged_dev()
         if len(numbers) >= config.hybrid.min_dev_queries:
@@ -94,14 +106,6 @@ def hybrid(
         else:
             weights = dict.fromkeys(COMPONENTS, 1 / len(COMPONENTS))
             rule = f"even: fewer than {config.hybrid.min_dev_queries} judged dev queries"
-    unknown = set(weights) - set(COMPONENTS)
-    if unknown or not sum(weights.values()) > 0:
-        raise InputError(
-            "params.yaml: score.hybrid.weights",
-            expected=f"positive weights of {', '.join(COMPONENTS)}",
-            found=str(weights),
-            remedy="correct the names, or set null to choose on dev queries",
-        )
     return mix(components, scales, weights), {"weights": weights, "rule": rule, "scales": scales}
 
 

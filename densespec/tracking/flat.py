@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from densespec.io.params import _merged
+from densespec.io.params import merged
 
 SECRET_KEY = re.compile(r"(?i)(^|[._])(api_key|access_key|secret|password|token)$")
 MAX_VALUE = 6000  # characters of a parameter that MLflow's database holds
@@ -33,8 +33,8 @@ def effective_parameters(shared: Mapping[str, Any], override: Mapping[str, Any])
 
     The list of domains and the reported domain are left out: they change no domain's results.
     """
-    merged = _merged(dict(shared), dict(override))
-    return flat_parameters({key: merged[key] for key in merged if key not in ("domains", "domain")})
+    values = merged(dict(shared), dict(override))
+    return flat_parameters({key: values[key] for key in values if key not in ("domains", "domain")})
 
 
 def stage_section(parameters: Mapping[str, str], stage: str) -> dict[str, str]:
