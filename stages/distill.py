@@ -92,19 +92,23 @@ def main() -> None:
         f"teacher {temperatures['teacher_entropy']:.3f} nats at {teacher_temperature:.4f}")  # fmt: skip
 
     questions = {row["id"]: row["text"] for _, row in read_jsonl(args.corpus / "queries.jsonl")}
-    measure = dev_ndcg_measure(questions, read_qrels(args.corpus / "dev.tsv"), passages["id"], vectors.numpy())
+    judged = read_qrels(args.corpus / "dev.tsv")
+    measure = dev_ndcg_measure(questions, judged, passages["id"], vectors.numpy())
     both = config.side == "both"
-    texts = [Passage(*row).content for row in zip(passages["id"], passages["title"], passages["text"], strict=True)]
+    columns = (passages["id"], passages["title"], passages["text"])
+    texts = [Passage(*row).content for row in zip(*columns, strict=True)]
     objectives = {"specialised": (config.kl_weight, config.infonce_weight)}
     if config.control:
         objectives["control"] = (0.0, 1.0)
     fingerprint = args.code.read_text(encoding="utf-8").strip() if args.code.is_file() else ""
+    read = [args.corpus / name for name in ("passages.parquet", "queries.jsonl", "dev.tsv")]
     key = digest(
         fingerprint, config.model_dump(), student.model_dump(), student_fingerprint(student.model),
-        [file_digest(path) for path in (args.lists, args.passage_embeddings, args.corpus / "dev.tsv")],
+        [file_digest(path) for path in (args.lists, args.passage_embeddings, *read)],
     )  # fmt: skip
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
-    metrics |= {"train_lists": len(training), "dev_lists": len(dev), "curves": {}, "steps": {}, "best_step": {}}
+    metrics |= {"train_lists": len(training), "dev_lists": len(dev)}
+    metrics |= {"curves": {}, "steps": {}, "best_step": {}}
     with locked_scratch("distill", args.domain) as scratch:
         for name, (kl_weight, infonce_weight) in objectives.items():
             model = fresh_student()

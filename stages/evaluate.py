@@ -121,7 +121,7 @@ def main() -> None:
         compared = blocks["test"]["rows"]["specialised"]["vs_untuned"]["ndcg_at_10"]
         verdict = judge(
             scores["test"]["specialised"]["ndcg_at_10"] - scores["test"]["untuned"]["ndcg_at_10"],
-            low=compared["low"], high=compared["high"], p_holm=compared["p_holm"],
+            low=compared["low"], high=compared["high"], p=compared["p"],
             alpha=config.alpha, min_queries=config.min_queries,
         )  # fmt: skip
     trained = read_table(args.lists)

@@ -64,7 +64,9 @@ def main() -> None:
         dev=read_qrels(args.dev),
     )
     with locked_scratch(f"score-{args.teacher}", args.domain) as scratch:
-        scores, details = TEACHERS[args.teacher](material, config, student, scratch, scratch_root() / "encode")
+        scores, details = TEACHERS[args.teacher](
+            material, config, student, scratch, scratch_root() / "encode"
+        )
         audit = audit_teacher(material, scores, config.seed)
         refuse_weaker(audit, args.teacher, allow=config.allow_weaker)
         args.out.mkdir(parents=True, exist_ok=True)

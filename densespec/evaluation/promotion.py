@@ -140,7 +140,7 @@ between.
 ## Evaluation
 
 {results["queries"]:,} judged test queries that took no part in training; mean and 95 % bootstrap interval.
-Difference, Holm-corrected p of a paired randomisation test, and wins/ties/losses: nDCG@10, against the
+Difference, p of a paired randomisation test (Holm-corrected but for the primary comparison), and wins/ties/losses: nDCG@10, against the
 untuned model.
 
 {results_table(results["rows"])}

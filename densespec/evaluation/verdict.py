@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    differences: Array, *, low: float, high: float, p_holm: float, alpha: float, min_queries: int
+    differences: Array, *, low: float, high: float, p: float, alpha: float, min_queries: int
 ) -> Verdict:
     """Whether the specialised model may replace the untuned one.
 
@@ -29,7 +29,7 @@ def judge(
         differences: nDCG@10 of the specialised minus the untuned model, float (queries,).
         low: lower limit of the mean's 95 % interval.
         high: upper limit.
-        p_holm: Holm-corrected p of the mean.
+        p: of the paired randomisation test of the mean; this one comparison is fixed in advance.
         alpha: what p must be below.
         min_queries: fewer queries than this are no test.
     """
@@ -38,10 +38,10 @@ def judge(
         return untested(queries, min_queries)
     mean = float(differences.mean())
     interval = f"95 % interval {low:+.3f} to {high:+.3f}"
-    evidence = f"{interval}, Holm-corrected p {_p(p_holm)}"
-    if p_holm < alpha and mean > 0:
+    evidence = f"{interval}, paired randomisation test p {_p(p)}"
+    if p < alpha and mean > 0:
         return Verdict(SHIP, f"nDCG@10 rises by {mean:.3f} on {queries:,} test queries ({evidence}).")
-    if p_holm < alpha and mean < 0:
+    if p < alpha and mean < 0:
         return Verdict(REGRESSION, f"nDCG@10 falls by {-mean:.3f} on {queries:,} test queries ({evidence}).")
     needed, detectable = queries_needed(differences), detectable_effect(differences)
     if needed is None or detectable is None:
@@ -53,7 +53,7 @@ def judge(
     if needed > queries:
         reason += f"; one of {abs(mean):.3f} would need about {_rough(needed)} queries."
     else:
-        reason += ", before the correction for several comparisons."
+        reason += "."
     return Verdict(NO_EVIDENCE, reason)
 
 

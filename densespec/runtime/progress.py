@@ -9,11 +9,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int], object]]:
-    """Show progress on standard error; yields a function that takes the number of items just done."""
+    """Show progress on standard error; yields a function that takes the number of items just done.
+
+    Without a label nothing is shown: work inside other work.
+    """
     from tqdm import tqdm
 
     interval = 0.5 if sys.stderr.isatty() else 10.0
-    with tqdm(total=total, desc=label, mininterval=interval, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=total, desc=label, mininterval=interval, dynamic_ncols=True, disable=not label
+    ) as bar:
         yield bar.update
 
 
