@@ -15,7 +15,7 @@ class EvaluateConfig(BaseModel):
     )
     fusion_k: int = Field(60, ge=1, description="Constant of reciprocal rank fusion in row hybrid (ranks).")
     alpha: float = Field(
-        0.05, gt=0, lt=1, description="A p of the primary comparison below this counts as evidence (probability)."
+        0.05, gt=0, lt=1, description="A p of the primary comparison below this is evidence (probability)."
     )
     resamples: int = Field(10_000, ge=100, description="Bootstrap resamples behind each interval (count).")
     permutations: int = Field(

@@ -40,7 +40,8 @@ def read_qrels(path: Path) -> list[Qrel]:
             raise InputError(
                 f"{path}:{number}",
                 expected="one grade per query and passage",
-                found=f"{query_id} {passage_id} judged {grades[query_id, passage_id]} before, {grade} here",
+                found=f"{query_id} {passage_id} "
+                f"judged {grades[query_id, passage_id]} before and {grade} here",
                 remedy="keep one of the two lines",
             )
     return [Qrel(query, passage, grade) for (query, passage), grade in grades.items()]

@@ -22,6 +22,7 @@ NAMES = {
     "recordings": "recordings.jsonl",
     "dev": "dev.tsv",
     "test": "test.tsv",
+    "card": "card.yaml",
     "metrics": "corpus.json",
 }
 TEXTS = {

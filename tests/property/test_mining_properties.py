@@ -1,0 +1,59 @@
+"""Fusion and candidate lists against plain loops."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from densespec.mining.candidates import mine_query
+from densespec.retrieval.fusion import reciprocal_rank_fusion
+
+ranking = st.lists(st.integers(0, 15), max_size=12, unique=True)
+fast = settings(max_examples=150, deadline=None)
+
+
+@fast
+@given(st.lists(ranking, max_size=4), st.integers(1, 20), st.integers(1, 100))
+def test_fusion_is_a_sum_of_reciprocal_ranks(rankings, depth, k):
+    exact = {}
+    for row in range(16):
+        ranks = [ranking.index(row) + 1 for ranking in rankings if row in ranking]
+        if ranks:
+            exact[row] = sum(Fraction(1, k + rank) for rank in ranks)
+    rows, scores = reciprocal_rank_fusion(rankings, depth, k)
+    assert len(rows) == len(set(rows)) == min(depth, len(exact))
+    np.testing.assert_allclose(scores, [float(exact[row]) for row in rows], rtol=1e-12)
+    assert scores == sorted(scores, reverse=True)
+    left_out = [exact[row] for row in exact if row not in rows]
+    assert not left_out or float(max(left_out)) <= scores[-1] * (1 + 1e-12)
+
+
+@fast
+@given(
+    st.lists(ranking, max_size=3),
+    st.integers(2, 9),
+    st.none() | st.integers(0, 15),
+    st.integers(0, 12),
+    ranking,
+)
+def test_the_source_is_in_every_list_that_is_kept(rankings, depth, source, round_trip, student):
+    vectors = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
+    mined = mine_query(
+        vectors[0], vectors, rankings, student, source=source, depth=depth, rrf_k=60, round_trip=round_trip
+    )
+    rank = student.index(source) + 1 if source in student else 0
+    assert mined.source_rank == rank
+    fused = reciprocal_rank_fusion(rankings, depth, 60)[0]
+    if source is None:
+        assert mined.passages == fused
+    elif round_trip and not 1 <= rank <= round_trip:
+        assert mined.passages == []
+    else:
+        assert source in mined.passages
+        others = [row for row in mined.passages if row != source]
+        assert others == [row for row in fused if row != source][: len(others)]
+    assert len(mined.passages) == len(set(mined.passages)) <= depth
+    np.testing.assert_allclose(mined.dense, [vectors[row] @ vectors[0] for row in mined.passages], rtol=1e-5)

@@ -1,0 +1,223 @@
+"""How a batch becomes a loss: the collator, and the gradient cache against the plain way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from densespec.distillation.loss import ListBatch, distillation_loss
+from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
+from densespec.distillation.temperature import matching_temperature, mean_entropy
+from densespec.retrieval.student import load_student
+from tests.tiny_models import tiny_bi_encoder
+
+torch.set_num_threads(1)
+PROMPTS = {"query": "query: ", "document": "passage: "}
+PASSAGES = [
+    "open a file and read its lines",
+    "a socket",
+    "vaccine dose for children with heart disease, in a trial of " + "many patients " * 12,
+    "boundary layer flow over a wing",
+    "a thread waits for the lock of another thread",
+    "never in a list",
+    "the river and the mountain",
+    "file",
+]
+LISTS = TrainingLists(
+    ["read a file", "supersonic wing flow", "heart disease in children", "lock", "network server", "a river"],
+    [[0, 7, 4], [3, 6, 2, 0], [2], [4, 0, 7, 1], [1, 0], [6, 3, 4, 7]],
+    [[0.9, 0.8, 0.1], [1.1, 0.2, 0.7, 0.0], [0.8], [0.9, 0.9, 0.3, -0.1], [0.2, 0.6], [0.7, 0.3, 0.2, 0.1]],
+    [0, 0, 0, 1, 1, 0],
+    4,
+)
+TERMS = {
+    "student_temperature": 0.05,
+    "teacher_temperature": 0.2,
+    "kl_weight": 1.0,
+    "infonce_weight": 0.1,
+    "infonce_temperature": 0.05,
+    "mask_ratio": 0.6,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=PROMPTS)
+    return load_student(str(folder), device="cpu")
+
+
+def collate(model, numbers, passages=PASSAGES, max_query_tokens=16):
+    return ListCollator(model, LISTS, passages, max_query_tokens)([{"list": n} for n in numbers])
+
+
+def features(batch, *tasks):
+    return [
+        {name.removeprefix(f"{task}_"): v for name, v in batch.items() if name.startswith(f"{task}_")}
+        for task in tasks
+    ]
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def plain(model, numbers, terms):
+    """Every passage of the corpus and every query encoded with gradients, the lists' own numbers as slots."""
+    vectors = [
+        functional.normalize(model(model.preprocess(texts, prompt=prompt))["sentence_embedding"], dim=1)
+        for texts, prompt in (([LISTS.queries[n] for n in numbers], "query: "), (PASSAGES, "passage: "))
+    ]
+    batch = ListBatch(*(values[numbers] for values in (LISTS.passages, LISTS.scores, LISTS.positive)))
+    return distillation_loss(*vectors, batch, **terms).total
+
+
+@pytest.mark.parametrize("budget", [1, 20, 64, 100_000])
+@pytest.mark.parametrize("numbers", [[0, 1, 2, 3, 4, 5], [3], [2], [5, 1]], ids=str)
+def test_the_gradient_cache_gives_the_plain_loss_and_gradients(model, numbers, budget):
+    model.train()
+    expected = plain(model, numbers, TERMS)
+    expected_gradients = gradients(model, expected)
+    loss = ListwiseDistillation(model, LISTS, None, budget, TERMS)
+    batch = collate(model, numbers)
+    found = loss(features(batch, "query", "document"), batch["label"])
+    found_gradients = gradients(model, found)
+    assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert set(found_gradients) == set(expected_gradients) and len(found_gradients) > 20
+    largest = max(gradient.abs().max().item() for gradient in expected_gradients.values())
+    for name, gradient in expected_gradients.items():
+        torch.testing.assert_close(
+            found_gradients[name],
+            gradient,
+            atol=1e-5 * max(1.0, largest),
+            rtol=0,
+            msg=lambda m, n=name: f"{n}: {m}",
+        )
+    with torch.no_grad():  # as in a dev evaluation
+        again = loss(features(batch, "query", "document"), batch["label"])
+    assert again.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0)], ids=["KL", "InfoNCE"])
+def test_the_gradient_cache_serves_each_term_alone(model, weights):
+    terms = {**TERMS, "kl_weight": weights[0], "infonce_weight": weights[1]}
+    numbers = [0, 1, 3]
+    expected = plain(model, numbers, terms)
+    batch = collate(model, numbers)
+    found = ListwiseDistillation(model, LISTS, None, 64, terms)(
+        features(batch, "query", "document"), batch["label"]
+    )
+    assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("budget", [1, 40, 100_000])
+def test_each_distinct_passage_is_encoded_once_per_pass(model, monkeypatch, budget):
+    encoded = []
+    forward = model.forward
+
+    def counting(given, **options):
+        for ids, mask in zip(given["input_ids"], given["attention_mask"], strict=True):
+            encoded.append(tuple(ids[mask.bool()].tolist()))
+        return forward(given, **options)
+
+    monkeypatch.setattr(model, "forward", counting)
+    numbers = [0, 1, 3, 5]
+    batch = collate(model, numbers)
+    loss = ListwiseDistillation(model, LISTS, None, budget, TERMS)(
+        features(batch, "query", "document"), batch["label"]
+    )
+    texts = [f"query: {LISTS.queries[n]}" for n in numbers]
+    texts += [f"passage: {PASSAGES[row]}" for row in (0, 1, 2, 3, 4, 6, 7)]
+    once = sorted(tuple(model.tokenizer(text)["input_ids"]) for text in texts)
+    assert sorted(encoded) == once, "without gradients"
+    loss.backward()
+    assert sorted(encoded) == sorted(once * 2), "and once more with gradients"
+
+
+def test_fixed_vectors_train_the_query_encoder_alone(model):
+    vectors = torch.tensor(model.encode_document(PASSAGES, normalize_embeddings=True))
+    numbers = [0, 1, 2, 3, 4, 5]
+    batch = collate(model, numbers, passages=None)
+    assert not any(name.startswith("document") for name in batch)
+    loss = ListwiseDistillation(model, LISTS, vectors, 64, TERMS)
+    by_term = loss(features(batch, "query"), batch["label"])
+    assert set(by_term) == {"kl", "infonce"}
+    queries = model(model.preprocess(LISTS.queries, prompt="query: "))["sentence_embedding"]
+    parts = distillation_loss(
+        functional.normalize(queries, dim=1), vectors,
+        ListBatch(LISTS.passages, LISTS.scores, LISTS.positive), **TERMS,
+    )  # fmt: skip
+    assert by_term["kl"].item() == pytest.approx(parts.kl.item(), abs=1e-5)
+    assert by_term["infonce"].item() == pytest.approx(0.1 * parts.infonce.item(), abs=1e-5)
+    expected = gradients(model, parts.total)
+    found = gradients(model, sum(by_term.values()))
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-4, rtol=1e-4)
+    assert vectors.grad is None
+
+
+def test_the_label_points_to_the_encoded_passages(model):
+    batch = collate(model, [3, 2])
+    assert batch["label"][:, 0].tolist() == [3, 2]
+    lengths = batch["document_attention_mask"].sum(dim=1).tolist()
+    assert lengths == sorted(lengths), "neighbours of like length share a mini-batch"
+    decoded = [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in batch["document_input_ids"]]
+    for slots, rows in zip(batch["label"][:, 1:].tolist(), ([4, 0, 7, 1], [2, -1, -1, -1]), strict=True):
+        for slot, row in zip(slots, rows, strict=True):
+            assert slot == -1 if row == -1 else decoded[slot].startswith(f"passage : {PASSAGES[row][:6]}")
+    assert len(decoded) == 5
+    fixed = collate(model, [3, 2], passages=None)
+    assert fixed["label"].tolist() == [[3, 4, 0, 7, 1], [2, 2, -1, -1, -1]]
+
+
+def test_training_reads_what_encoding_reads(model, monkeypatch):
+    """Prompts and special tokens of the collator are those of encode_query and encode_document."""
+    seen = []
+    forward = model.forward
+
+    def looking(given, **options):
+        seen.append(given["input_ids"][0][given["attention_mask"][0].bool()].tolist())
+        return forward(given, **options)
+
+    monkeypatch.setattr(model, "forward", looking)
+    batch = collate(model, [1])
+    for task, texts, serve in (
+        ("query", [LISTS.queries[1]], model.encode_query),
+        ("document", sorted((PASSAGES[row] for row in (3, 6, 2, 0)), key=len), model.encode_document),
+    ):
+        for place, text in enumerate(texts):
+            serve(text)
+            ids, mask = batch[f"{task}_input_ids"][place], batch[f"{task}_attention_mask"][place]
+            assert ids[mask.bool()].tolist() == seen[-1]
+
+
+def test_long_queries_are_cut_in_training(model):
+    assert collate(model, [1, 2], max_query_tokens=4)["query_input_ids"].shape == (2, 4)
+
+
+def test_mean_entropy_of_known_distributions():
+    assert mean_entropy([np.zeros(4), np.zeros(8)], 0.3) == pytest.approx((np.log(4) + np.log(8)) / 2)
+    assert mean_entropy([np.array([1.0])], 0.3) == 0.0
+    assert mean_entropy([np.array([0.0, 1e4])], 0.3) == pytest.approx(0.0)
+    assert mean_entropy([np.array([0.0, np.log(3)])], 1.0) == pytest.approx(np.log(4) - 0.75 * np.log(3))
+
+
+def test_matching_temperatures():
+    lists = [np.array([0.9, 0.5, 0.1]), np.array([0.2, 0.8])]
+    for temperature in (0.01, 0.1, 0.3, 5.0):
+        assert matching_temperature(lists, mean_entropy(lists, temperature)) == pytest.approx(
+            temperature, rel=1e-3
+        )
+    halved = [scores / 2 for scores in lists]
+    entropy = mean_entropy(lists, 0.3)
+    assert matching_temperature(halved, entropy) == pytest.approx(0.15, rel=1e-4)
+
+
+def test_an_entropy_out_of_reach_gives_an_end_of_the_range():
+    lists = [np.array([0.9, 0.5])]
+    assert matching_temperature(lists, 5.0) == pytest.approx(1e3)
+    assert matching_temperature(lists, -1.0) == pytest.approx(1e-4)
+    assert matching_temperature([np.zeros(3)], 0.5) == pytest.approx(1e-4)

