@@ -121,7 +121,7 @@ def main() -> None:
         compared = blocks["test"]["rows"]["specialised"]["vs_untuned"]["ndcg_at_10"]
         verdict = judge(
             scores["test"]["specialised"]["ndcg_at_10"] - scores["test"]["untuned"]["ndcg_at_10"],
-            low=compared["low"], high=compared["high"], p=compared["p"],
+            low=compared["low"], high=compared["high"], p=compared["p"], p_holm=compared["p_holm"],
             alpha=config.alpha, min_queries=config.min_queries,
         )  # fmt: skip
     trained = read_table(args.lists)

@@ -140,8 +140,8 @@ between.
 ## Evaluation
 
 {results["queries"]:,} judged test queries that took no part in training; mean and 95 % bootstrap interval.
-Difference, p of a paired randomisation test (Holm-corrected but for the primary comparison), and
-wins/ties/losses: nDCG@10, against the untuned model.
+Difference, Holm-corrected p of a paired randomisation test, and wins/ties/losses: nDCG@10, against the
+untuned model.
 
 {results_table(results["rows"])}
 

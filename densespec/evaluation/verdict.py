@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    differences: Array, *, low: float, high: float, p: float, alpha: float, min_queries: int
+    differences: Array, *, low: float, high: float, p: float, p_holm: float, alpha: float, min_queries: int
 ) -> Verdict:
     """Whether the specialised model may replace the untuned one.
 
@@ -29,7 +29,9 @@ def judge(
         differences: nDCG@10 of the specialised minus the untuned model, float (queries,).
         low: lower limit of the mean's 95 % interval.
         high: upper limit.
-        p: of the paired randomisation test of the mean; this one comparison is fixed in advance.
+        p: of the paired randomisation test of the mean. It decides: this is the one comparison the
+            verdict is about, whatever else is measured beside it.
+        p_holm: the same, Holm-corrected over all rows and measures; reported beside it.
         alpha: what p must be below.
         min_queries: fewer queries than this are no test.
     """
@@ -38,7 +40,7 @@ def judge(
         return untested(queries, min_queries)
     mean = float(differences.mean())
     interval = f"95 % interval {low:+.3f} to {high:+.3f}"
-    evidence = f"{interval}, paired randomisation test p {_p(p)}"
+    evidence = f"{interval}, p {_p(p)}, Holm-corrected over all comparisons {_p(p_holm)}"
     if p < alpha and mean > 0:
         return Verdict(SHIP, f"nDCG@10 rises by {mean:.3f} on {queries:,} test queries ({evidence}).")
     if p < alpha and mean < 0:

@@ -329,8 +329,8 @@ def results_section(results: Results) -> Html:
                     "p",
                     "Measures come from ir_measures; a judged query without an answer counts as 0. "
                     "Intervals: percentile bootstrap over queries. p: paired two-sided randomisation "
-                    "test: of the primary comparison (specialised, nDCG@10) as it is, of all others "
-                    "Holm-corrected. Detectable: the smallest true "
+                    "test, Holm-corrected over all rows and measures; the verdict rests on the uncorrected p "
+                    "of one of them, nDCG@10 of the specialised model. Detectable: the smallest true "
                     "difference that this many queries show in 4 of 5 cases (80 % power, before the "
                     "correction). The teacher reranks the candidates it scored: a ceiling for the "
                     "student, not a retriever.",

@@ -85,7 +85,7 @@ def test_leak_audit():
     assert "p9" in leaks[2]
 
 
-def test_summary_corrects_all_but_the_primary_comparison():
+def test_summary_has_every_number_and_one_holm_family():
     generator = np.random.default_rng(0)
     names = ("ndcg_at_10", "recall_at_100", "mrr_at_10")
     untuned = {name: generator.random(60) for name in names}
@@ -105,9 +105,7 @@ def test_summary_corrects_all_but_the_primary_comparison():
         float(np.mean(rows["specialised"]["ndcg_at_10"] - untuned["ndcg_at_10"]))
     )
     assert compared["p"] == pytest.approx(1 / 2001)
-    assert compared["p_holm"] == compared["p"]  # the primary comparison is a family of its own
-    secondary = summary["specialised"]["vs_untuned"]["mrr_at_10"]
-    assert secondary["p_holm"] >= secondary["p"] * 4  # five tests, two of them as strong
+    assert compared["p_holm"] >= compared["p"] * 4  # six tests, three of them as strong
     assert compared["wins"] + compared["losses"] + compared["ties"] == 60
     assert summary == summarise(rows, **SETTINGS)
 

@@ -27,33 +27,33 @@ UP = np.asarray([0.1, 0.3] * 25)
     ],
 )
 def test_verdicts(differences, p, verdict):
-    result = judge(differences, low=0.1, high=0.3, p=p, alpha=0.05, min_queries=20)
+    result = judge(differences, low=0.1, high=0.3, p=p, p_holm=0.5, alpha=0.05, min_queries=20)
     assert result.verdict == verdict
     assert result.reason.endswith(".")
 
 
 def test_ship_and_regression_say_the_numbers():
-    ship = judge(UP, low=0.17, high=0.23, p=0.0004, alpha=0.05, min_queries=20)
+    ship = judge(UP, low=0.17, high=0.23, p=0.0004, p_holm=0.5, alpha=0.05, min_queries=20)
     assert ship.reason == (
         "nDCG@10 rises by 0.200 on 50 test queries "
-        "(95 % interval +0.170 to +0.230, paired randomisation test p < 0.001)."
+        "(95 % interval +0.170 to +0.230, p < 0.001, Holm-corrected over all comparisons = 0.500)."
     )
-    regression = judge(-UP, low=-0.23, high=-0.17, p=0.012, alpha=0.05, min_queries=20)
+    regression = judge(-UP, low=-0.23, high=-0.17, p=0.012, p_holm=0.5, alpha=0.05, min_queries=20)
     assert "falls by 0.200 on 50 test queries" in regression.reason
     assert "p = 0.012" in regression.reason
 
 
 def test_no_evidence_says_what_could_be_seen_and_what_it_would_take():
     differences = np.asarray([0.5, -0.48] * 30)  # mean 0.01, standard deviation 0.494
-    result = judge(differences, low=-0.11, high=0.13, p=1.0, alpha=0.05, min_queries=20)
+    result = judge(differences, low=-0.11, high=0.13, p=1.0, p_holm=0.5, alpha=0.05, min_queries=20)
     assert "A difference of +0.010 nDCG@10 on 60 test queries" in result.reason
-    assert "(95 % interval -0.110 to +0.130, paired randomisation test p = 1.000)" in result.reason
+    assert "(95 % interval -0.110 to +0.130, p = 1.000, Holm-corrected over all comparisons = 0.500)" in result.reason
     assert "shows differences of 0.179 and more" in result.reason
     assert "about 20,000 queries" in result.reason  # 19,141 by the formula, two digits are all it is good for
 
 
 def test_no_evidence_with_queries_enough_asks_for_none():
-    result = judge(UP, low=0.17, high=0.23, p=0.06, alpha=0.05, min_queries=20)
+    result = judge(UP, low=0.17, high=0.23, p=0.06, p_holm=0.5, alpha=0.05, min_queries=20)
     assert "would need" not in result.reason
 
 
