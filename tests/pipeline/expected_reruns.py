@@ -52,6 +52,19 @@ FILES = {
     "stages/report.py": Rerun(("report",), ("report",)),
 }
 
+#: File of judgements whose grades change, of passages that were relevant before → stages; ``direct`` holds
+#: once the stage ``corpus`` has run.
+GRADES = {
+    "qrels/test.tsv": Rerun(("evaluate", "report"), ("corpus", "evaluate", "report")),
+    "qrels/dev.tsv": Rerun(
+        ("score", "distill", "evaluate"),
+        ("corpus", "score", "select", "distill", "evaluate", "report"),
+    ),
+}
+
+#: Everything that README's table may name.
+TABLE = SECTIONS | FILES | GRADES
+
 
 def rows_of(markdown: str, heading: str = "What reruns when") -> dict[str, tuple[str, ...]] | None:
     """The table below a heading: each name in backticks of a first cell → stages of the second cell.
@@ -78,7 +91,7 @@ def rows_of(markdown: str, heading: str = "What reruns when") -> dict[str, tuple
 def table() -> str:
     """The table as Markdown."""
     lines = ["| change | stages that rerun |", "|---|---|"]
-    for name, row in (SECTIONS | FILES).items():
+    for name, row in TABLE.items():
         lines.append(f"| `{name}` | {', '.join(f'`{stage}`' for stage in row.reruns) or 'none'} |")
     return "\n".join(lines)
 

