@@ -26,6 +26,8 @@ pytestmark = [
 
 STAGES = [f"generate@{DOMAIN}-question", f"mine@{DOMAIN}", f"score@{DOMAIN}-hybrid", f"distill@{DOMAIN}"]
 KILLS = 2
+# DVC alone: the stage must end with it, which Linux offers only
+VICTIMS = ["group", "stage", "dvc"] if sys.platform == "linux" else ["group", "stage"]
 DELAYS = (0.0, 0.002, 0.02)  # seconds after a change of a file: before, within and after the next one
 
 
@@ -40,7 +42,7 @@ def test_a_killed_stage_goes_on(name: str, tiny_repo: Path, tiny_copy: Path) -> 
     for _ in range(KILLS):
         at = draw.randint(left // 3, 2 * left // 3)
         left -= at
-        whom, delay = draw.choice(["group", "stage", "dvc"]), draw.choice(DELAYS)
+        whom, delay = draw.choice(VICTIMS), draw.choice(DELAYS)
         killed = repro(tiny_copy, name, AT=at, DELAY=delay, WHOM=whom)
         assert killed.returncode != 0, f"not killed at change {at}\n{killed.stdout[-2000:]}"
         assert name not in lock_of(tiny_copy)["stages"]
