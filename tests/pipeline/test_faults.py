@@ -28,7 +28,7 @@ STAGES = [f"generate@{DOMAIN}-question", f"mine@{DOMAIN}", f"score@{DOMAIN}-hybr
 KILLS = 2
 # DVC alone: the stage must end with it, which Linux offers only
 VICTIMS = ["group", "stage", "dvc"] if sys.platform == "linux" else ["group", "stage"]
-DELAYS = (0.0, 0.002, 0.02)  # seconds after a change of a file: before, within and after the next one
+DELAYS = (0.0, 0.002, 0.02)  # seconds after a change of a file: at it, or up to the second one after it
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -41,7 +41,7 @@ def test_a_killed_stage_goes_on(name: str, tiny_repo: Path, tiny_copy: Path) -> 
     finished: dict[Path, tuple[int, int]] = {}
     for _ in range(KILLS):
         at = draw.randint(left // 3, 2 * left // 3)
-        left -= at
+        left -= at + 1  # one more can come through: OVERSHOOT in kill_switch
         whom, delay = draw.choice(VICTIMS), draw.choice(DELAYS)
         killed = repro(tiny_copy, name, AT=at, DELAY=delay, WHOM=whom)
         assert killed.returncode != 0, f"not killed at change {at}\n{killed.stdout[-2000:]}"

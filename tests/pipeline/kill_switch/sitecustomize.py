@@ -18,6 +18,7 @@ AT = int(os.environ.get("KILL_SWITCH_AT", "0"))  # number of the change; 0 never
 DELAY = float(os.environ.get("KILL_SWITCH_DELAY", "0"))  # seconds after it
 WHOM = os.environ.get("KILL_SWITCH_WHOM", "group")  # group (DVC and the stage), stage, or dvc
 LOG = os.environ.get("KILL_SWITCH_LOG", "")  # gets a line with the number of changes and the command
+OVERSHOOT = 1  # changes that may come through between AT and the kill
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
 
@@ -39,6 +40,8 @@ def watch(event: str, arguments: tuple) -> None:
     if "__pycache__" in path:  # written by the first run only
         return
     count += 1
+    if AT and count > AT + OVERSHOOT:
+        time.sleep(60)  # the kill is on its way; without this a fast machine would be done before it
     if count == AT:
         if DELAY:
             threading.Thread(target=lambda: (time.sleep(DELAY), kill()), daemon=True).start()
