@@ -120,12 +120,7 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
     passages = [Passage(*row) for row in zip(columns["id"], columns["title"], columns["text"], strict=True)]
     vectors = read_array(embeddings)
     quiet_libraries()
-    untuned = load_student(
-        config.model,
-        revision=config.revision,
-        max_tokens=config.max_tokens,
-        trust_remote_code=config.trust_remote_code,
-    )
+    untuned = load_student(**config.model_dump())
     dimension = untuned.get_embedding_dimension()
     if vectors.shape != (len(passages), dimension):
         raise InputError(

@@ -63,12 +63,7 @@ def main() -> None:
     dev = [n for n, split in enumerate(table["split"]) if split == "dev"]
 
     def fresh_student():  # type: ignore[no-untyped-def]
-        return load_student(
-            student.model,
-            revision=student.revision,
-            max_tokens=student.max_tokens,
-            trust_remote_code=student.trust_remote_code,
-        )
+        return load_student(**student.model_dump())
 
     untuned = fresh_student()
     query_vectors = untuned.encode_query([lists.queries[n] for n in dev], normalize_embeddings=True)

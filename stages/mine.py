@@ -60,12 +60,7 @@ def main() -> None:
     queries = _queries(args.corpus, args.queries, load_value("kinds"), config.use_log)
 
     with locked_scratch("mine", args.domain):
-        model = load_student(
-            student.model,
-            revision=student.revision,
-            max_tokens=student.max_tokens,
-            trust_remote_code=student.trust_remote_code,
-        )
+        model = load_student(**student.model_dump())
         identity = student_fingerprint(student.model, student.revision)
         shards = scratch_root() / "encode"
         passage_vectors = encode(

@@ -11,6 +11,8 @@ import string
 from pathlib import Path
 
 HIDDEN = 32
+#: As of a model that tells its two sides apart.
+PROMPTS = {"query": "query: ", "document": "passage: "}
 STOP_WORDS = """
 the a an of to in is are was be and or not for with on at by from as it this that these those its into than
 then how what which who when where why do does did can could should will would has have had if else while

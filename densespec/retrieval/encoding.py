@@ -99,11 +99,13 @@ def _shards(
 
 
 def prompt_for(model: SentenceTransformer, task: str) -> str:
-    """The prompt that sentence-transformers prepends for a task (``""`` for none)."""
-    names = ["query"] if task == "query" else ["document", "passage", "corpus"]
-    # as encode_query and encode_document do: the first name there, even if its prompt is empty
-    name = next((name for name in names if name in model.prompts), model.default_prompt_name)
-    return str(model.prompts.get(name) or "") if name else ""
+    """The prompt that sentence-transformers prepends for a task (``""`` for none).
+
+    Args:
+        model: as ``load_student`` returns it, with its passage prompt under the name ``document``.
+        task: ``"query"`` or ``"document"``.
+    """
+    return str(model.prompts.get(task) or "")
 
 
 def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, batch_size: int) -> Array:

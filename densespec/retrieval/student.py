@@ -49,7 +49,7 @@ def model_location(model_id: str) -> str:
 
 
 def load_student(
-    model_id: str,
+    model: str,
     *,
     revision: str | None = None,
     max_tokens: int | None = None,
@@ -58,8 +58,10 @@ def load_student(
 ) -> SentenceTransformer:
     """Load a bi-encoder with its own prompts and pooling; weights from safetensors only.
 
+    The arguments are the fields of section ``student`` and the device.
+
     Args:
-        model_id: packaged model, folder, or hub id.
+        model: packaged model, folder, or hub id.
         revision: commit of a hub model; required where remote code is trusted.
         max_tokens: cut texts at this many tokens; None keeps the model's own limit.
         device: torch device; None takes a GPU where there is one.
@@ -72,14 +74,14 @@ def load_student(
 
     if trust_remote_code and not revision:
         raise InputError(
-            f"model '{model_id}'",
+            f"model '{model}'",
             expected="a pinned revision beside trust_remote_code",
             found="no revision",
             remedy="set the model's revision to the commit you have read",
         )
-    location = model_location(model_id)
+    location = model_location(model)
     try:
-        model = SentenceTransformer(
+        student = SentenceTransformer(
             location,
             revision=revision,
             device=device,
@@ -88,20 +90,21 @@ def load_student(
         )
     except (OSError, ValueError) as error:
         raise InputError(
-            f"model '{model_id}'",
+            f"model '{model}'",
             expected="a sentence-transformers model with safetensors weights",
             found=str(error).splitlines()[0],
             remedy="check id and revision; without network use a folder, or the packaged "
             f"{', '.join(PACKAGED_MODELS)}",
         ) from None
     # sentence-transformers adds an empty 'document' prompt, which would hide a model's 'passage' prompt
-    hidden = next((model.prompts[name] for name in ("passage", "corpus") if model.prompts.get(name)), None)
-    if hidden and not model.prompts.get("document"):
-        model.prompts["document"] = hidden
+    prompts = student.prompts
+    hidden = next((prompts[name] for name in ("passage", "corpus") if prompts.get(name)), None)
+    if hidden and not prompts.get("document"):
+        prompts["document"] = hidden
     if max_tokens is not None:
-        model.max_seq_length = max_tokens
-    model.eval()
-    return model
+        student.max_seq_length = max_tokens
+    student.eval()
+    return student
 
 
 def student_fingerprint(model_id: str, revision: str | None = None) -> str:

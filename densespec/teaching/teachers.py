@@ -73,12 +73,7 @@ def hybrid(
             found=str(weights),
             remedy="correct the names, or set null to choose on dev queries",
         )
-    model = load_student(
-        student.model,
-        revision=student.revision,
-        max_tokens=student.max_tokens,
-        trust_remote_code=student.trust_remote_code,
-    )
+    model = load_student(**student.model_dump())
     identity = student_fingerprint(student.model, student.revision)
     maxsim, sentence = late_interaction(
         model, identity, material.passages, material.queries, material.query_vectors,

@@ -12,9 +12,8 @@ from densespec.errors import InputError
 from densespec.retrieval import encoding
 from densespec.retrieval.encoding import encode, prompt_for, token_shards
 from densespec.retrieval.student import load_student, model_location, student_fingerprint
-from tests.tiny_models import tiny_bi_encoder
+from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
-PROMPTS = {"query": "query: ", "document": "passage: "}
 TEXTS = [
     "open a file and read its lines",
     "a socket. It connects to a server! Does it wait? yes",
@@ -24,16 +23,6 @@ TEXTS = [
     "boundary layer flow " * 60,
     "water. " * 90,
 ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=PROMPTS)
-
-
-@pytest.fixture(scope="module")
-def model(folder):
-    return load_student(str(folder))
 
 
 def with_prompts(tmp_path, prompts, **changes):

@@ -12,7 +12,6 @@ from densespec.records import Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.encoding import encode
-from densespec.retrieval.student import load_student
 from densespec.teaching import hybrid, teachers
 from densespec.teaching.config import CrossEncoderConfig, HybridConfig, ScoreConfig
 from densespec.teaching.hybrid import (
@@ -26,9 +25,8 @@ from densespec.teaching.hybrid import (
     ndcg_of_lists,
 )
 from densespec.teaching.teachers import TEACHERS, Material
-from tests.tiny_models import tiny_bi_encoder
+from tests.tiny_models import PROMPTS
 
-PROMPTS = {"query": "query: ", "document": "passage: "}
 PASSAGES = [
     "open a file. Read its lines! Close the file",
     "a socket connects to a server over the network",
@@ -39,16 +37,6 @@ PASSAGES = [
 ]
 QUERIES = ["read a file", "heart disease in children", "supersonic wing", "lock of a thread"]
 CANDIDATES = [[0, 4, 1], [2, 0, 5, 3], [], [4, 3]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=PROMPTS)
-
-
-@pytest.fixture(scope="module")
-def model(folder):
-    return load_student(str(folder))
 
 
 @pytest.fixture(scope="module")
