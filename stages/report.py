@@ -17,6 +17,7 @@ from densespec.io.params import load_section, load_value
 from densespec.io.tables import read_table
 from densespec.io.trec import read_qrels, read_run
 from densespec.reporting.config import ReportConfig
+from densespec.reporting.elsewhere import elsewhere_section, forgotten
 from densespec.reporting.explorer import compared_queries, explorer_section
 from densespec.reporting.facts import corpus_section, reproduce_section, settings_section
 from densespec.reporting.page import page
@@ -30,18 +31,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--domain", required=True)
     for flag, what in {
-        "results": "metrics of the stage evaluate",
+        "metrics": "folder with the metrics of all stages",
         "evaluation": "folder of the stage evaluate: runs and per-query measures",
         "passages": "passages.parquet of the stage corpus",
         "test": "judgements of the test queries",
         "candidates": "candidates.parquet of the stage mine",
         "lists": "lists.parquet of the stage select",
         "scores": "folder with one folder of scores per teacher",
-        "corpus-metrics": "metrics of the stage corpus",
-        "generate-metrics": "folder with metrics of the stage generate, one file per kind",
-        "score-metrics": "folder with metrics of the stage score, one file per teacher",
-        "select-metrics": "metrics of the stage select",
-        "distill-metrics": "metrics of the stage distill",
         "out": "the page",
     }.items():
         parser.add_argument(f"--{flag}", type=Path, required=True, help=what)
@@ -50,10 +46,13 @@ def main() -> None:
     settings = settings_of(args.domain)
     kinds, teachers = load_value("kinds"), load_value("teachers")
 
-    results, distill = read_json(args.results), read_json(args.distill_metrics)
-    corpus = read_json(args.corpus_metrics)
-    generate = _metrics(args.generate_metrics, kinds)
-    scored = _metrics(args.score_metrics, teachers)
+    results, corpus, selected, distill = (
+        read_json(args.metrics / f"{stage}.json") for stage in ("evaluate", "corpus", "select", "distill")
+    )
+    generate = _metrics(args.metrics / "generate", kinds)
+    scored = _metrics(args.metrics / "score", teachers)
+    others = [other for other in load_value("forgetting") if other != args.domain]
+    elsewhere = _metrics(args.metrics / "forgetting", others)
     audits = {teacher: found.get("audit", {}) for teacher, found in scored.items()}
     passages = read_table(args.passages)
     queries = compared_queries(read_table(args.evaluation / "per_query.parquet"))
@@ -81,18 +80,19 @@ def main() -> None:
     top = [
         verdict_banner(results),
         tiles(results),
-        notes(results, audits, distill.get("best_step", {}), alpha),
+        notes(results, audits, distill.get("best_step", {}), forgotten(elsewhere, alpha), alpha),
     ]
     sections = [
         ("results", "Results", "Results", results_section(results)),
         ("kinds", "Kinds of query", "By kind of query", kinds_section(results)),
+        ("elsewhere", "Other domains", "On other domains", elsewhere_section(elsewhere)),
         ("training", "Training", "Training", curves_section(distill)),
         ("temperatures", "Temperatures", "Temperatures", temperatures_section(distill)),
         (
             "funnel",
             "Filters",
             "Filter funnel",
-            funnel_section(read_json(args.select_metrics), generate, kinds),
+            funnel_section(selected, generate, kinds),
         ),
         ("teacher", "Teacher", "Teacher audit", teachers_section(scored)),
         ("explorer", "Per query", "Query by query", explorer),

@@ -155,7 +155,7 @@ untuned model.
 
 ## Limits
 
-- Better on the corpus of {domain}, as far as its test queries go; nothing was measured on other text.
+- Better on the corpus of {domain}, as far as its test queries go; these numbers say nothing about other text.
 - The teacher's errors were learnt too. Where the teacher is wrong, expect this model to be wrong.
 - Licence and biases of the base model and of the source text carry over.
 """

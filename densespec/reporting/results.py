@@ -110,6 +110,7 @@ def notes(
     results: Results,
     audits: Mapping[str, Mapping[str, Any]],
     best_steps: Mapping[str, Any],
+    forgotten: Sequence[str] = (),
     alpha: float = 0.05,
 ) -> Html:
     """What a careful reader would ask next, answered: only what the numbers themselves raise.
@@ -118,6 +119,7 @@ def notes(
         results: as ``evaluate.json`` holds them.
         audits: teacher → its audit.
         best_steps: model → step whose weights were kept.
+        forgotten: sentences on other domains where the model became worse.
         alpha: what p must be below.
     """
     found: list[tuple[str, object]] = []
@@ -155,6 +157,7 @@ def notes(
         found += _about_kinds(results.get("kinds", {}))
     if "specialised_vs_control" in results:
         found.append(_about_control(results["specialised_vs_control"]["ndcg_at_10"]))
+    found += [("bad", text) for text in forgotten]
     return (
         tag("ul", *(tag("li", text, cls=sense) for sense, text in found), cls="notes") if found else Html("")
     )

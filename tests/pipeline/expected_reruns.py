@@ -9,7 +9,9 @@ import re
 from typing import NamedTuple
 
 #: Stages in the order of the pipeline.
-STAGES = ("code", "corpus", "generate", "mine", "score", "select", "distill", "evaluate", "report")
+STAGES = (
+    "code", "corpus", "generate", "mine", "score", "select", "distill", "evaluate", "forgetting", "report"
+)  # fmt: skip
 EVERYTHING = STAGES[1:]
 
 
@@ -34,19 +36,22 @@ SECTIONS = {
     "score": Rerun(("score", "report"), EVERYTHING[3:]),
     "select": Rerun(("select", "report"), EVERYTHING[4:]),
     "distill": Rerun(("distill", "report"), EVERYTHING[5:]),
-    "evaluate": Rerun(("evaluate", "report"), EVERYTHING[6:]),
+    "evaluate": Rerun(("evaluate", "forgetting", "report"), EVERYTHING[6:]),
     "report": Rerun(("report",), ("report",)),
-    "student": Rerun(("generate", "mine", "score", "distill", "evaluate", "report"), EVERYTHING[1:]),
-    # of the lists, 'generate' and 'score' run for what was added only
+    "student": Rerun(
+        ("generate", "mine", "score", "distill", "evaluate", "forgetting", "report"), EVERYTHING[1:]
+    ),
+    # of the lists, 'generate', 'score' and 'forgetting' run for what was added only
     "kinds": Rerun(("generate", "mine", "report"), EVERYTHING[1:]),
     "teachers": Rerun(("score", "select", "evaluate", "report"), EVERYTHING[3:]),
+    "forgetting": Rerun(("forgetting", "report"), EVERYTHING[7:]),
 }
 
 #: Changed file → stages, besides ``code`` itself, which reads all code and takes a second.
 FILES = {
     "densespec/mining/candidates.py": Rerun(("mine",), EVERYTHING[2:]),
     "densespec/selection/lists.py": Rerun(("select",), EVERYTHING[4:]),
-    "densespec/retrieval/fusion.py": Rerun(("mine", "evaluate"), EVERYTHING[2:]),
+    "densespec/retrieval/fusion.py": Rerun(("mine", "evaluate", "forgetting"), EVERYTHING[2:]),
     "densespec/tracking/live.py": Rerun((), ()),
     "densespec/cli.py": Rerun((), ()),
     "stages/report.py": Rerun(("report",), ("report",)),
@@ -55,10 +60,12 @@ FILES = {
 #: File of judgements whose grades change, of passages that were relevant before → stages; ``direct`` holds
 #: once the stage ``corpus`` has run.
 GRADES = {
-    "qrels/test.tsv": Rerun(("evaluate", "report"), ("corpus", "evaluate", "report")),
+    "qrels/test.tsv": Rerun(
+        ("evaluate", "forgetting", "report"), ("corpus", "evaluate", "forgetting", "report")
+    ),
     "qrels/dev.tsv": Rerun(
         ("score", "distill", "evaluate"),
-        ("corpus", "score", "select", "distill", "evaluate", "report"),
+        ("corpus", "score", "select", "distill", "evaluate", "forgetting", "report"),
     ),
 }
 

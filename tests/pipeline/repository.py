@@ -240,7 +240,8 @@ def build(root: Path) -> str:
     shutil.copytree(PROJECT / "tests/data/tiny", root / "data/source" / DOMAIN)
     tiny_bi_encoder(root / "tiny-student", prompts={"query": "query: ", "document": "passage: "})
     params = root / "params.yaml"
-    for key, value in {"domains": [DOMAIN], "domain": DOMAIN, "kinds": KINDS}.items():
+    lists = {"domains": [DOMAIN], "domain": DOMAIN, "kinds": KINDS, "forgetting": [DOMAIN]}
+    for key, value in lists.items():
         edit_yaml(params, key, value=value)
     edit_yaml(params, "student", "model", value="tiny-student")
     sections = [key for key, value in yaml.safe_load(params.read_text()).items() if isinstance(value, dict)]

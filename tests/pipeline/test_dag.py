@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import permutations
@@ -34,7 +35,8 @@ pytestmark = pytest.mark.slow
 
 PARAMS = "params.yaml"
 OVERRIDES = f"conf/domains/{DOMAIN}.yaml"
-LISTS = ("kinds", "teachers")
+NAMES = ("--domain", "--kind", "--teacher", "--other")
+LISTS = ("kinds", "teachers", "forgetting")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,7 @@ def test_a_section_reruns_exactly(
     [
         ("kinds", "title", f"generate@{DOMAIN}-title"),
         ("teachers", "cross-encoder", f"score@{DOMAIN}-cross-encoder"),
+        ("forgetting", "other", f"forgetting@{DOMAIN}-other"),
     ],
 )
 def test_a_list_reruns_exactly(
@@ -126,8 +129,8 @@ def test_a_list_reruns_exactly(
         dirty = status(module_copy)
     assert named(dirty) == set(SECTIONS[key].direct)
     assert downstream(stages, named(dirty)) == set(SECTIONS[key].reruns)
-    # the other kinds and teachers stay as they are
-    assert [name for name in dirty if name.startswith(("generate", "score"))] == [new]
+    # the other kinds, teachers and domains stay as they are
+    assert [name for name in dirty if name.startswith(("generate", "score", "forgetting"))] == [new]
 
 
 def test_a_kind_less(module_copy: Path) -> None:
@@ -147,6 +150,26 @@ def test_another_domain_leaves_this_one_alone(module_copy: Path) -> None:
         dirty = status(module_copy)
     assert dirty
     assert [name for name in dirty if "@other" not in name] == []
+
+
+def test_the_forgetting_panel_builds_the_corpus_of_the_named_domain_alone(tiny_copy: Path) -> None:
+    """Another domain that is named costs its corpus and one evaluation, and only where that is asked for."""
+    source = tiny_copy / "data/source"
+    shutil.copytree(source / DOMAIN, source / "other")
+    shutil.copy(tiny_copy / OVERRIDES, tiny_copy / "conf/domains/other.yaml")
+    edit_yaml(tiny_copy / PARAMS, "domains", value=[DOMAIN, "other"])
+    edit_yaml(tiny_copy / PARAMS, "forgetting", value=["other"])
+    assert stages_run(dvc(tiny_copy, "repro", f"evaluate@{DOMAIN}")) == []
+    ran = stages_run(dvc(tiny_copy, "repro", "report"))
+    assert ran == ["corpus@other", f"forgetting@{DOMAIN}-other", "report"]
+    assert stages_run(dvc(tiny_copy, "repro", "report")) == []
+    page = tiny_copy / "reports" / DOMAIN / "report.html"
+    assert 'scope="row">other</th>' in page.read_text(encoding="utf-8")
+
+    edit_yaml(tiny_copy / PARAMS, "forgetting", value=[])
+    assert stages_run(dvc(tiny_copy, "repro", "report")) == ["report"]
+    assert "No other domain was named" in page.read_text(encoding="utf-8")
+    assert stages_run(dvc(tiny_copy, "repro", "report")) == []
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -241,7 +264,7 @@ def test_commands_and_declarations_name_the_same_paths(stages: dict[str, Stage])
         assert words[:2] == ["python", "-m"], name
         flags = dict(zip(words[3::2], words[4::2], strict=True))
         assert all(re.fullmatch(r"--[a-z-]+", flag) for flag in flags), name
-        paths = {value for flag, value in flags.items() if flag not in ("--domain", "--kind", "--teacher")}
+        paths = {value for flag, value in flags.items() if flag not in NAMES}
         declared = [*stage.deps, *stage.outs]
         assert [path for path in paths if not any(related(path, of) for of in declared)] == [], name
         own = f"code/{name.partition('@')[0]}.txt"
@@ -250,10 +273,12 @@ def test_commands_and_declarations_name_the_same_paths(stages: dict[str, Stage])
         assert name == "code" or own in stage.deps, f"{name} does not depend on its code"
 
 
-@pytest.mark.parametrize("stage", ["corpus", "select", "evaluate", "report"])
-def test_a_stage_reads_only_what_it_declares(stage: str, tiny_copy: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [f"corpus@{DOMAIN}", f"select@{DOMAIN}", f"evaluate@{DOMAIN}", f"forgetting@{DOMAIN}-{DOMAIN}", "report"],
+)
+def test_a_stage_reads_only_what_it_declares(name: str, tiny_copy: Path) -> None:
     """Run where nothing else is; the outputs are the same, byte by byte. Others: test_faults.py."""
-    name = stage if stage == "report" else f"{stage}@{DOMAIN}"
     lock = lock_of(tiny_copy)
     isolate(tiny_copy, name)
     assert stages_run(dvc(tiny_copy, "repro", "-s", name)) == [name]

@@ -215,7 +215,7 @@ def domain(tmp_path, monkeypatch) -> Path:
     write_json(tmp_path / "distill.json", DISTILL)
     write_json(tmp_path / "evaluate.json", RESULTS)
     (tmp_path / "params.yaml").write_text(
-        "domains: [words, other]\ndomain: words\nkinds: [question]\nteachers: [hybrid]\n"
+        "domains: [words, other]\ndomain: words\nkinds: [question]\nteachers: [hybrid]\nforgetting: []\n"
         "select: {min_candidates: 2, source_rank: 1}\nevaluate: {alpha: 0.05}\nreport: {}\n"
     )
     (tmp_path / "conf/domains").mkdir(parents=True)
@@ -226,18 +226,13 @@ def domain(tmp_path, monkeypatch) -> Path:
 def render(folder: Path, monkeypatch) -> Page:
     flags = {
         "domain": "words",
-        "results": "evaluate.json",
+        "metrics": ".",
         "evaluation": "evaluation",
         "passages": "passages.parquet",
         "test": "test.tsv",
         "candidates": "candidates.parquet",
         "lists": "lists.parquet",
         "scores": "scores",
-        "corpus-metrics": "corpus.json",
-        "generate-metrics": "generate",
-        "score-metrics": "score",
-        "select-metrics": "select.json",
-        "distill-metrics": "distill.json",
         "out": "reports/report.html",
     }
     monkeypatch.setattr(
@@ -254,6 +249,7 @@ def test_everything_is_on_the_page_in_order_and_well_formed(domain, monkeypatch)
     assert page.headings == [
         "Results",
         "By kind of query",
+        "On other domains",
         "Training",
         "Temperatures",
         "Filter funnel",
@@ -286,6 +282,25 @@ def test_everything_is_on_the_page_in_order_and_well_formed(domain, monkeypatch)
     ):
         assert part in text, part
     assert text.index("Ship it") < text.index("Results 4 test queries")
+
+
+def test_the_forgetting_panel(domain, monkeypatch):
+    assert "No other domain was named" in render(domain, monkeypatch).text
+
+    params = (domain / "params.yaml").read_text()
+    named = params.replace("forgetting: []", "forgetting: [words, lost, kept, unjudged]")
+    (domain / "params.yaml").write_text(named)
+    for other, difference in {"words": -0.3, "lost": -0.06, "kept": 0.0}.items():
+        rows = {"untuned": row(0.52, None), "specialised": row(0.52 + difference, difference)}
+        write_json(domain / f"forgetting/{other}.json", {"queries": 1234, "rows": rows})
+    write_json(domain / "forgetting/unjudged.json", {"queries": 0, "rows": {}})
+    text = " ".join(render(domain, monkeypatch).text.split())
+    assert "lost 1,234 0.520 0.460 −0.060 [−0.080, −0.040] 0.001 3 / 0 / 1" in text
+    assert "kept 1,234 0.520 0.520 0.000 [−0.020, +0.020] 0.001 3 / 0 / 1" in text
+    assert "Without judged test queries: unjudged." in text
+    assert text.count("the model forgot something there") == 1
+    assert "nDCG@10 on lost falls by 0.060 (p = 0.001)" in text
+    assert "words 1,234" not in text, "the domain's own numbers stand above"
 
 
 def test_hostile_text_stays_text(domain, monkeypatch):
