@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -56,21 +57,22 @@ def ensemble(scores: Mapping[str, Sequence[Array]], weights: Mapping[str, float]
     """Weighted mean of several teachers' calibrated scores, per query (candidates,).
 
     Raises:
-        InputError: a negative weight, or none above 0.
+        InputError: a weight of no teacher, a negative or infinite one, or none above 0.
     """
     names = list(scores)
-    used = [weights.get(name, 1.0) for name in names]
-    total = sum(used)
-    if min(used) < 0 or not total > 0:
+    used = dict.fromkeys(names, 1.0) | dict(weights)
+    total = sum(used.values())
+    if set(used) != set(names) or min(used.values()) < 0 or not 0 < total < math.inf:
         raise InputError(
             "params.yaml: select.teacher_weights",
-            expected="weights from 0 up, at least one above 0",
-            found=", ".join(f"{name}: {weight}" for name, weight in zip(names, used, strict=True)),
-            remedy="correct the weights; a teacher that is not named weighs 1",
+            expected=f"weights from 0 up, at least one above 0, of the teachers: {', '.join(names)}",
+            found=", ".join(f"{name}: {weight:g}" for name, weight in used.items()),
+            remedy="correct names and weights here or in the domain's file, or add the teacher to params "
+            "'teachers'; one that is not named weighs 1",
         )
     return [
         np.sum(
-            [weights.get(name, 1.0) / total * scores[name][number] for name in names], axis=0
+            [used[name] / total * scores[name][number] for name in names], axis=0
         ).astype(np.float32)
         for number in range(len(scores[names[0]]))
     ]
