@@ -20,7 +20,9 @@ examples:
   densespec show            the domain that params.yaml names under 'domain'
   densespec show scifact
 """
-HEAD = ("", "nDCG@10 [95 %]", "Recall@100", "MRR@10", "difference [95 %]", "p (Holm)", "W/T/L")
+HEAD = ("", "nDCG@10 [95 %]", "Recall@100", "MRR@10", "difference [95 %]", "p", "p (Holm)", "W/T/L")
+#: JSON sorts its keys; these come first, the teachers last.
+ORDER = ("untuned", "specialised", "control", "bm25", "hybrid")
 COLOUR_OF = {"ship": "green", "regression": "red"}
 
 
@@ -57,11 +59,14 @@ def results(document: Mapping[str, Any], report: Path) -> list[str]:
     lines = [f"{document.get('domain', '')}: {document.get('queries', 0):,} test queries", ""]
     if rows:
         lines += [
-            *table([HEAD, *(_cells(row, values) for row, values in rows.items())], (1, 2, 3, 4, 5, 6)),
+            *table(
+                [HEAD, *(_cells(row, rows[row]) for row in sorted(rows, key=_place))], range(1, len(HEAD))
+            ),
             "",
         ]
         lines += [
             "difference: nDCG@10 minus the untuned model's; W/T/L: queries won, tied, lost against it",
+            "p: the verdict rests on that of 'specialised'; of other rows, read the Holm-corrected one",
             "",
         ]
     verdict = str(document.get("verdict", "not tested"))
@@ -71,13 +76,17 @@ def results(document: Mapping[str, Any], report: Path) -> list[str]:
     return lines
 
 
+def _place(row: str) -> tuple[int, str]:
+    return (ORDER.index(row) if row in ORDER else len(ORDER)), row
+
+
 def _cells(row: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     against = (values.get("vs_untuned") or {}).get("ndcg_at_10")
-    compared = ("", "", "")
+    compared: tuple[str, ...] = ("", "", "", "")
     if against:
         compared = (
             f"{against['difference']:+.3f} [{against['low']:+.3f}, {against['high']:+.3f}]",
-            "< 0.0001" if against["p_holm"] < 0.0001 else f"{against['p_holm']:.4f}",
+            *("< 0.001" if against[p] < 0.001 else f"{against[p]:.3f}" for p in ("p", "p_holm")),
             f"{against['wins']}/{against['ties']}/{against['losses']}",
         )
     ndcg = values["ndcg_at_10"]

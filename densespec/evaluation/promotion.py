@@ -150,8 +150,8 @@ untuned model.
 - Corpus: {origin.passages:,} passages of the domain {domain}. Licence of the source text: {origin.licence}.
 - Queries: {sum(origin.queries.values()):,} after filtering: {kinds or "none"}.
 - Written by: {writers or "none"}.
-- Method: listwise distillation of {_teachers(origin.teachers)} (KL divergence of the two rankings plus a
-  small InfoNCE term), after arXiv 2502.19712.
+- Method: listwise distillation of {_teachers(origin.teachers)} (KL divergence of the two rankings, and
+  InfoNCE beside it), after arXiv 2502.19712.
 
 ## Limits
 
@@ -183,7 +183,7 @@ at all, and which filter dropped how many queries.
 def results_table(rows: Mapping[str, Any]) -> str:
     """The results as a Markdown table."""
     lines = [
-        "| | nDCG@10 | Recall@100 | MRR@10 | difference | p | W/T/L |",
+        "| | nDCG@10 | Recall@100 | MRR@10 | difference | p (Holm) | W/T/L |",
         "|---|---|---|---|---|---|---|",
     ]
     for row, values in rows.items():

@@ -16,7 +16,7 @@ STAGES = (
     ("text", "text filters", "f-5"),
     ("round_trip", "round trip", "f-2"),
     ("too_few", "too few candidates", "f-5"),
-    ("teacher_not_first", "teacher ranks another passage first", "f-3"),
+    ("teacher_not_first", "teacher ranks the source too low", "f-3"),
     ("low_score", "low top score", "f-4"),
 )
 

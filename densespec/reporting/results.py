@@ -268,13 +268,14 @@ def differences_table(block: Results, names: Sequence[str]) -> Html:
                         tag("span", signed(value["difference"]), cls=_sense(value)),
                         tag("span", f" [{signed(value['low'])}, {signed(value['high'])}]", cls="range"),
                     ),
+                    p_value(value["p"]),
                     p_value(value["p_holm"]),
                     f"{value['wins']} / {value['ties']} / {value['losses']}",
                     number(value["detectable"]),
                 ]
             )
     titles = " and ".join(MEASURE_TITLES[name] for name in names)
-    head = ["", "", f"{titles} against untuned", "p (Holm)", "wins / ties / losses", "detectable"]
+    head = ["", "", f"{titles} against untuned", "p", "p (Holm)", "wins / ties / losses", "detectable"]
     main = "specialised" in compared
     return table(head, lines, label=f"Differences in {titles}", first_is_main=main)
 
@@ -332,8 +333,8 @@ def results_section(results: Results) -> Html:
                     "p",
                     "Measures come from ir_measures; a judged query without an answer counts as 0. "
                     "Intervals: percentile bootstrap over queries. p: paired two-sided randomisation "
-                    "test, Holm-corrected over all rows and measures; the verdict rests on the uncorrected p "
-                    "of one of them, nDCG@10 of the specialised model. Detectable: the smallest true "
+                    "test, beside it Holm-corrected over all rows and measures; the verdict rests on the "
+                    "uncorrected p of nDCG@10 of the specialised model alone. Detectable: the smallest true "
                     "difference that this many queries show in 4 of 5 cases (80 % power, before the "
                     "correction). The teacher reranks the candidates it scored: a ceiling for the "
                     "student, not a retriever.",

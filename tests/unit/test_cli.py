@@ -80,6 +80,7 @@ def row(mean, difference=None, p=0.01):
             "difference": difference,
             "low": 0.01,
             "high": 0.2,
+            "p": p / 100,
             "p_holm": p,
             "wins": 9,
             "ties": 2,
@@ -94,14 +95,14 @@ EVALUATION = {
     "queries": 1040,
     "verdict": "ship",
     "reason": "nDCG@10 rises by 0.100 on 1,040 test queries.",
-    "rows": {"untuned": row(0.5), "specialised": row(0.6, 0.1, 0.00001), "bm25": row(0.45, -0.05)},
+    "rows": {"untuned": row(0.5), "specialised": row(0.6, 0.1, 0.05), "bm25": row(0.45, -0.05)},
 }
 
 
 def test_show_prints_the_table_and_the_verdict(repository, capsys):
     path = Path("metrics/docs/evaluate.json")
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(EVALUATION))
+    path.write_text(json.dumps(EVALUATION, sort_keys=True))
     code, out, _ = run("show", capsys=capsys)
     assert code == 0
     assert "docs: 1,040 test queries" in out
@@ -109,9 +110,11 @@ def test_show_prints_the_table_and_the_verdict(repository, capsys):
     cells = [cell.strip() for cell in re.split(r"\s{2,}", line)]
     assert cells == [
         "specialised", "0.600 [0.550, 0.650]", "0.900", "0.400", "+0.100 [+0.010, +0.200]",
-        "< 0.0001", "9/2/3",
+        "< 0.001", "0.050", "9/2/3",
     ]  # fmt: skip
     assert "-0.050" in out
+    places = [out.index(f"\n{row} ") for row in ("untuned", "specialised", "bm25")]
+    assert places == sorted(places), "not the order of the file, whose keys are sorted"
     assert "verdict: ship" in out
     assert "nDCG@10 rises by 0.100" in out
     assert out.rstrip().endswith("report:  reports/docs/report.html")

@@ -269,6 +269,7 @@ def test_everything_is_on_the_page_in_order_and_well_formed(domain, monkeypatch)
         "Control (InfoNCE only)",
         "0.700",
         "CC0-1.0",
+        "+0.100 [+0.080, +0.120] 0.001 0.004 3 / 0 / 1",
         "The student closes 50% of the gap",
         "Distillation beats the control",
         "They agree",
