@@ -30,7 +30,8 @@ def elsewhere_section(panel: Panel) -> Html:
     if tested:
         lead = (
             "nDCG@10 on the test queries of other domains, which took no part in training. p: paired "
-            "randomisation test, not corrected for the number of domains, so that harm is not overlooked."
+            "randomisation test, not corrected for the number of domains, so that harm is not overlooked. A "
+            "loss smaller than 'detectable' may be there unseen."
         )
         parts += [tag("p", lead, cls="lead"), _table(panel, tested)]
     untested = [other for other in panel if other not in tested]
@@ -56,11 +57,12 @@ def _table(panel: Panel, tested: Panel) -> Html:
             ),
             p_value(value["p"]),
             f"{value['wins']} / {value['ties']} / {value['losses']}",
+            number(value["detectable"]),
         ]
         for other, value in compared.items()
     ]
     head = ["Domain", "queries", "untuned", "specialised", "", "difference", "p", "wins / ties / losses"]
-    return table(head, lines, label="nDCG@10 on other domains")
+    return table([*head, "detectable"], lines, label="nDCG@10 on other domains")
 
 
 def forgotten(panel: Panel, alpha: float) -> list[str]:

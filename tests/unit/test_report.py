@@ -296,7 +296,7 @@ def test_the_forgetting_panel(domain, monkeypatch):
         write_json(domain / f"forgetting/{other}.json", {"queries": 1234, "rows": rows})
     write_json(domain / "forgetting/unjudged.json", {"queries": 0, "rows": {}})
     text = " ".join(render(domain, monkeypatch).text.split())
-    assert "lost 1,234 0.520 0.460 −0.060 [−0.080, −0.040] 0.001 3 / 0 / 1" in text
+    assert "lost 1,234 0.520 0.460 −0.060 [−0.080, −0.040] 0.001 3 / 0 / 1 0.030" in text
     assert "kept 1,234 0.520 0.520 0.000 [−0.020, +0.020] 0.001 3 / 0 / 1" in text
     assert "Without judged test queries: unjudged." in text
     assert text.count("the model forgot something there") == 1
