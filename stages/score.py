@@ -49,10 +49,8 @@ def main() -> None:
     table = read_table(args.candidates / "candidates.parquet")
     material = Material(
         passages=[
-            Passage(*row).content
-            for row in zip(passages["id"], passages["title"], passages["text"], strict=True)
+            Passage(*row) for row in zip(passages["id"], passages["title"], passages["text"], strict=True)
         ],
-        passage_ids=passages["id"],
         query_ids=table["query_id"],
         queries=table["text"],
         splits=table["split"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 SHARD_TEXTS = 256
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
 
 def encode(
@@ -41,7 +39,7 @@ def encode(
         task: ``"query"`` or ``"document"``.
         label: what the progress line says.
         batch_size: texts per forward pass.
-        tokens: keep token and sentence vectors in the shards too (see :func:`token_shards`).
+        tokens: keep token vectors in the shards too (see :func:`token_shards`).
 
     Returns:
         float32 array (texts, dimension), normalised to length 1.
@@ -65,12 +63,11 @@ def token_shards(
     label: str,
     batch_size: int = 16,
 ) -> Iterator[tuple[slice, Shard]]:
-    """Token and sentence vectors, shard by shard, so memory holds one shard at a time.
+    """Token vectors, shard by shard, so memory holds one shard at a time.
 
     Yields:
-        The texts' slice and arrays ``tokens`` (float16, all tokens of the shard, dimension),
-        ``token_ends`` (int64, per text), ``sentences`` (float16; mean of a sentence's token vectors
-        read in the context of the whole text) and ``sentence_ends``; all vectors of length 1.
+        The texts' slice and arrays ``tokens`` (float16, all tokens of the shard, dimension; of
+        length 1) and ``token_ends`` (int64, per text).
     """
     return _shards(model, fingerprint, texts, folder, task, label, batch_size, tokens=True)
 
@@ -85,12 +82,11 @@ def _shards(
     batch_size: int,
     tokens: bool,
 ) -> Iterator[tuple[slice, Shard]]:
-    prompt = prompt_for(model, task)
-    setting = [fingerprint, model.max_seq_length, prompt, task, tokens, batch_size]
+    setting = [fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_size]
 
     def compute(chunk: Sequence[str]) -> Shard:
         if tokens:
-            return _with_tokens(model, chunk, task, prompt, batch_size)
+            return _with_tokens(model, chunk, task, batch_size)
         return {"embeddings": _embed(model, chunk, task, batch_size)}
 
     return map_shards(
@@ -116,48 +112,18 @@ def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, batch_si
     return np.asarray(vectors, dtype=np.float32)
 
 
-def _with_tokens(
-    model: SentenceTransformer, texts: Sequence[str], task: str, prompt: str, batch_size: int
-) -> Shard:
+def _with_tokens(model: SentenceTransformer, texts: Sequence[str], task: str, batch_size: int) -> Shard:
     method = model.encode_query if task == "query" else model.encode_document
     items = method(
         list(texts), batch_size=batch_size, output_value=None, show_progress_bar=False
     )
-    tokens, token_ends, sentences, sentence_ends = [], [], [], []
-    embeddings = []
-    for text, item in zip(texts, items, strict=True):
-        mask = item["attention_mask"].bool()
-        vectors = item["token_embeddings"][mask].float().cpu().numpy()
-        spans = _sentence_of_token(model, prompt + text, len(vectors))
-        for sentence in range(spans.max() + 1):
-            members = vectors[spans == sentence]
-            if len(members):
-                sentences.append(_unit(members.mean(axis=0)))
-        tokens.append(_unit(vectors))
-        token_ends.append(len(vectors))
-        sentence_ends.append(len(sentences))
-        embeddings.append(_unit(item["sentence_embedding"].float().cpu().numpy()))
+    tokens = [item["token_embeddings"][item["attention_mask"].bool()].float().cpu().numpy() for item in items]
+    embeddings = np.stack([item["sentence_embedding"].float().cpu().numpy() for item in items])
     return {
-        "embeddings": np.stack(embeddings).astype(np.float32),
-        "tokens": np.concatenate(tokens).astype(np.float16),
-        "token_ends": np.cumsum(token_ends),
-        "sentences": np.stack(sentences).astype(np.float16),
-        "sentence_ends": np.asarray(sentence_ends),
+        "embeddings": _unit(embeddings).astype(np.float32),
+        "tokens": _unit(np.concatenate(tokens)).astype(np.float16),
+        "token_ends": np.cumsum([len(vectors) for vectors in tokens]),
     }
-
-
-def _sentence_of_token(model: SentenceTransformer, text: str, count: int) -> Array:
-    """Number of the sentence that each of ``count`` tokens belongs to."""
-    offsets = model.tokenizer(
-        text, truncation=True, max_length=model.max_seq_length, return_offsets_mapping=True
-    )["offset_mapping"]
-    starts = np.asarray([match.end() for match in SENTENCE_END.finditer(text)])
-    positions = np.asarray([begin for begin, _ in offsets[:count]])
-    if len(positions) < count:  # a tokenizer that adds tokens of its own
-        positions = np.pad(positions, (0, count - len(positions)), mode="edge")
-    sentence = np.searchsorted(starts, positions, side="right")
-    sentence[-1] = sentence.max()  # the closing special token has offset 0
-    return sentence
 
 
 def _unit(vectors: Array) -> Array:

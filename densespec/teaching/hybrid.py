@@ -2,23 +2,22 @@
 
 All signals come from the *untuned* student and from BM25, so nothing has to be downloaded. Late
 interaction is ColBERT's MaxSim (Khattab and Zaharia, SIGIR 2020) over the student's own token
-vectors; the best sentence is the highest cosine between the query's vector and the mean vector of
-one sentence's tokens, read in the context of their passage.
+vectors; the best sentence is the passage's sentence whose embedding is closest to the query's.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densespec.records import Qrel, Scored
+from densespec.records import Passage, Qrel, Scored
 from densespec.retrieval.bm25 import Bm25
-from densespec.retrieval.encoding import SHARD_TEXTS, token_shards
+from densespec.retrieval.encoding import SHARD_TEXTS, encode, token_shards
 from densespec.retrieval.measures import mean, per_query
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 COMPONENTS = ("bm25", "dense", "maxsim", "sentence")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+MIN_SENTENCE_CHARS = 16
+MAX_SENTENCES = 64  # of a passage, its first: one of a megabyte must not hold up the rest
 
 
 def late_interaction(
@@ -35,82 +37,143 @@ def late_interaction(
     fingerprint: str,
     passages: Sequence[str],
     queries: Sequence[str],
-    query_vectors: Array,
     candidates: Sequence[Sequence[int]],
     folder: Path,
     encode_folder: Path,
     batch_size: int,
-) -> tuple[list[Array], list[Array]]:
-    """MaxSim and best-sentence similarity of every query with its candidates.
-
-    Works through the corpus in shards, so memory holds the token vectors of one shard of passages
-    and of the queries; finished shards in ``folder`` are reused.
+) -> list[Array]:
+    """MaxSim of every query with its candidates.
 
     Args:
         model: the untuned student; its token vectors are taken from ``encode_folder`` if there.
         fingerprint: identity of its weights.
         passages: passages' content.
         queries: query texts.
-        query_vectors: float32 (queries, dimension).
         candidates: row numbers per query.
-        folder: shards of this function.
+        folder: shards of scores.
         encode_folder: shards of the encoder.
         batch_size: texts per forward pass.
 
     Returns:
-        Two lists with one float32 array (candidates,) per query: the mean over the query's tokens of
-        the best cosine with a token of the passage, and the best cosine with one of its sentences.
+        One float32 array (candidates,) per query: the mean over the query's tokens of the best cosine
+        with a token of the passage.
     """
-    query_tokens = _tokens_of(
-        token_shards(
-            model, fingerprint, queries, encode_folder, task="query", label="query tokens",
-            batch_size=batch_size,
+
+    def shards(texts: Sequence[str], task: str, label: str) -> Iterator[list[Array]]:
+        found = token_shards(
+            model, fingerprint, texts, encode_folder, task=task, label=label, batch_size=batch_size
         )
-    )  # fmt: skip
-    wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for _, shard in found:
+            yield np.split(shard["tokens"].astype(np.float32), shard["token_ends"][:-1])
+
+    query_tokens = [tokens for shard in shards(queries, "query", "query tokens") for tokens in shard]
+
+    def best(rows: Sequence[int], wanted: Sequence[Sequence[int]]) -> list[Array]:
+        (tokens,) = shards([passages[row] for row in rows], "document", "")
+        return [
+            mean_max_similarity([query_tokens[number] for number in numbers], vectors)
+            for vectors, numbers in zip(tokens, wanted, strict=True)
+            if numbers
+        ]
+
+    setting = ["late interaction", fingerprint, model.max_seq_length]
+    return _by_passage(setting, passages, queries, candidates, folder, best, "late interaction")
+
+
+def best_sentence(
+    model: SentenceTransformer,
+    fingerprint: str,
+    passages: Sequence[Passage],
+    queries: Sequence[str],
+    query_vectors: Array,
+    candidates: Sequence[Sequence[int]],
+    folder: Path,
+    encode_folder: Path,
+    batch_size: int,
+) -> list[Array]:
+    """Cosine of every query with the closest sentence of each of its candidates.
+
+    Args:
+        model: the untuned student.
+        fingerprint: identity of its weights.
+        passages: the corpus.
+        queries: query texts.
+        query_vectors: float32 (queries, dimension).
+        candidates: row numbers per query.
+        folder: shards of scores.
+        encode_folder: shards of the encoder.
+        batch_size: texts per forward pass.
+
+    Returns:
+        One float32 array (candidates,) per query.
+    """
+
+    def best(rows: Sequence[int], wanted: Sequence[Sequence[int]]) -> list[Array]:
+        texts = [sentences(passages[row]) for row in rows]
+        ends = np.cumsum([len(pieces) for pieces in texts])
+        vectors = encode(
+            model, fingerprint, [piece for pieces in texts for piece in pieces], encode_folder,
+            task="document", label="", batch_size=batch_size,
+        )  # fmt: skip
+        return [
+            (query_vectors[list(numbers)] @ own.T).max(axis=1)
+            for own, numbers in zip(np.split(vectors, ends[:-1]), wanted, strict=True)
+            if numbers
+        ]
+
+    setting = ["best sentence", fingerprint, model.max_seq_length]
+    contents = [passage.content for passage in passages]
+    return _by_passage(setting, contents, queries, candidates, folder, best, "sentences")
+
+
+def sentences(passage: Passage) -> list[str]:
+    """The sentences of a passage, each behind the passage's title.
+
+    A sentence alone often says nothing ("Returns True if it is."); with the title in front, the closest
+    sentence ranked better than without, and better than means of token vectors read in context.
+
+    Returns:
+        At least one: the whole content where no sentence has :data:`MIN_SENTENCE_CHARS` characters.
+    """
+    pieces = [piece.strip() for piece in SENTENCE_END.split(passage.text)]
+    long = [piece for piece in pieces if len(piece) >= MIN_SENTENCE_CHARS][:MAX_SENTENCES]
+    return [passage._replace(text=piece).content for piece in long] or [passage.content]
+
+
+def _by_passage(
+    setting: list[Any],
+    contents: Sequence[str],
+    queries: Sequence[str],
+    candidates: Sequence[Sequence[int]],
+    folder: Path,
+    best: Callable[[Sequence[int], Sequence[Sequence[int]]], list[Array]],
+    label: str,
+) -> list[Array]:
+    """Scores of pairs, passage by passage in shards, so that memory holds the vectors of one shard.
+
+    ``best`` gets rows and, for each, the numbers of the queries that list it; it returns one array
+    (queries,) for every row that any query lists.
+    """
+    wanted: list[list[tuple[int, int]]] = [[] for _ in contents]
     for number, rows in enumerate(candidates):
         for place, row in enumerate(rows):
             wanted[row].append((number, place))
-    maxsim = [np.zeros(len(rows), dtype=np.float32) for rows in candidates]
-    sentence = [np.zeros(len(rows), dtype=np.float32) for rows in candidates]
+    scores = [np.zeros(len(rows), dtype=np.float32) for rows in candidates]
 
     def compute(rows: Sequence[int]) -> Shard:
-        shard = next(
-            token_shards(
-                model, fingerprint, [passages[row] for row in rows], encode_folder, task="document",
-                label="", batch_size=batch_size,
-            )
-        )[1]  # fmt: skip
-        token_ends, sentence_ends = shard["token_ends"], shard["sentence_ends"]
-        best_tokens, best_sentences = [], []
-        begin = sentence_begin = 0
-        for place, row in enumerate(rows):
-            tokens = shard["tokens"][begin : token_ends[place]].astype(np.float32)
-            sentences = shard["sentences"][sentence_begin : sentence_ends[place]].astype(np.float32)
-            begin, sentence_begin = token_ends[place], sentence_ends[place]
-            numbers = [number for number, _ in wanted[row]]
-            if numbers:
-                best_tokens.append(mean_max_similarity([query_tokens[n] for n in numbers], tokens))
-                best_sentences.append((query_vectors[numbers] @ sentences.T).max(axis=1))
-        empty = [np.zeros(0, dtype=np.float32)]
-        return {
-            "maxsim": np.concatenate(best_tokens or empty),
-            "sentence": np.concatenate(best_sentences or empty),
-        }
+        numbers = [[number for number, _ in wanted[row]] for row in rows]
+        found = best(rows, numbers) if any(numbers) else []
+        return {"scores": np.concatenate([np.zeros(0), *found]).astype(np.float32)}
 
     def key(rows: Sequence[int]) -> str:
         pairs = [[queries[number] for number, _ in wanted[row]] for row in rows]
-        return digest(
-            "late interaction", fingerprint, model.max_seq_length, [passages[r] for r in rows], pairs
-        )
+        return digest(setting, [contents[row] for row in rows], pairs)
 
-    everything = range(len(passages))
-    for part, shard in map_shards(folder, everything, SHARD_TEXTS, key, compute, "late interaction"):
-        places = [place for row in everything[part] for place in wanted[row]]
-        for (number, place), tokens, best in zip(places, shard["maxsim"], shard["sentence"], strict=True):
-            maxsim[number][place] = tokens
-            sentence[number][place] = best
-    return maxsim, sentence
+    for part, shard in map_shards(folder, range(len(contents)), SHARD_TEXTS, key, compute, label):
+        places = [place for listed in wanted[part] for place in listed]
+        for (number, place), score in zip(places, shard["scores"], strict=True):
+            scores[number][place] = score
+    return scores
 
 
 def mean_max_similarity(queries: Sequence[Array], passage: Array) -> Array:
@@ -215,14 +278,3 @@ def ndcg_of_lists(
         order = np.argsort(-values, kind="stable")
         run[query_id] = [Scored(passages[place], float(values[place])) for place in order[:100]]
     return per_query(run, qrels, ["ndcg_at_10"])["ndcg_at_10"]
-
-
-def _tokens_of(shards: Any) -> list[Array]:
-    tokens = []
-    for _, shard in shards:
-        ends = shard["token_ends"]
-        starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
-        tokens += [
-            shard["tokens"][a:b].astype(np.float32) for a, b in zip(starts, ends, strict=True)
-        ]
-    return tokens

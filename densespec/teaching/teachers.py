@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from densespec.errors import InputError
-from densespec.records import Qrel
+from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.student import load_student, student_fingerprint
@@ -17,6 +17,7 @@ from densespec.teaching.config import ScoreConfig
 from densespec.teaching.cross_encoder import cross_encoder_scores, load_cross_encoder
 from densespec.teaching.hybrid import (
     COMPONENTS,
+    best_sentence,
     choose_weights,
     late_interaction,
     lexical_scores,
@@ -30,8 +31,7 @@ Array = np.ndarray[Any, Any]
 class Material(NamedTuple):
     """What a teacher reads; everything per query is aligned with ``query_ids``."""
 
-    passages: Sequence[str]
-    passage_ids: Sequence[str]
+    passages: Sequence[Passage]
     query_ids: Sequence[str]
     queries: Sequence[str]
     splits: Sequence[str]
@@ -53,7 +53,11 @@ class Material(NamedTuple):
 
     def candidate_ids(self, number: int) -> list[str]:
         """Passage ids of one query's candidates."""
-        return [self.passage_ids[row] for row in self.candidates[number]]
+        return [self.passages[row].id for row in self.candidates[number]]
+
+    def contents(self) -> list[str]:
+        """What models read of each passage."""
+        return [passage.content for passage in self.passages]
 
 
 def hybrid(
@@ -75,11 +79,16 @@ def hybrid(
         )
     model = load_student(**student.model_dump())
     identity = student_fingerprint(student.model, student.revision)
-    maxsim, sentence = late_interaction(
+    contents = material.contents()
+    maxsim = late_interaction(
+        model, identity, contents, material.queries, material.candidates, scratch, encode_folder,
+        config.batch_size,
+    )  # fmt: skip
+    sentence = best_sentence(
         model, identity, material.passages, material.queries, material.query_vectors,
         material.candidates, scratch, encode_folder, config.batch_size,
     )  # fmt: skip
-    index = Bm25(material.passages, material.lexical.k1, material.lexical.b, material.lexical.language)
+    index = Bm25(contents, material.lexical.k1, material.lexical.b, material.lexical.language)
     components = {
         "bm25": lexical_scores(index, material.queries, material.candidates),
         "dense": list(material.dense),
@@ -117,7 +126,7 @@ def cross_encoder(
     )
     identity = student_fingerprint(settings.model, settings.revision)
     scores = cross_encoder_scores(
-        model, identity, material.passages, material.queries, material.candidates, scratch,
+        model, identity, material.contents(), material.queries, material.candidates, scratch,
         settings.batch_size,
     )  # fmt: skip
     return scores, {"model": settings.model, "fingerprint": identity, "max_tokens": settings.max_tokens}

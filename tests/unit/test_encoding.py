@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 
 import numpy as np
@@ -142,47 +141,21 @@ def test_a_killed_encoding_goes_on_and_gives_the_same_bytes(model, tmp_path, mon
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
-def sentences_by_hand(model, prompt, text, vectors):
-    """Mean token vector of each sentence, its tokens counted by tokenising sentence by sentence."""
-    pieces = re.split(r"(?<=[.!?])\s+|\n\s*\n", prompt + text)
-    counts = [len(model.tokenizer.tokenize(piece)) for piece in pieces]
-    counts[0] += 1  # [CLS]
-    means, begin = [], 0
-    for count in counts:
-        members = vectors[begin : min(begin + count, len(vectors) - 1)]
-        begin += count
-        if len(members):
-            means.append(members)
-    means[-1] = np.concatenate([means[-1], vectors[-1:]])  # [SEP]
-    averages = [members.mean(axis=0) for members in means]
-    return np.stack([average / np.linalg.norm(average) for average in averages])
-
-
 @pytest.mark.parametrize("task", ["query", "document"])
-def test_token_and_sentence_vectors(model, tmp_path, monkeypatch, task):
+def test_token_vectors(model, tmp_path, monkeypatch, task):
     monkeypatch.setattr(encoding, "SHARD_TEXTS", 4)
     serve = model.encode_query if task == "query" else model.encode_document
     seen = []
     for part, shard in token_shards(model, "f", TEXTS, tmp_path, task=task, label="x", batch_size=3):
         tokens = np.split(shard["tokens"], shard["token_ends"][:-1])
-        sentences = np.split(shard["sentences"], shard["sentence_ends"][:-1])
-        assert shard["tokens"].dtype == shard["sentences"].dtype == np.float16
-        for text, token_rows, sentence_rows, embedding in zip(
-            TEXTS[part], tokens, sentences, shard["embeddings"], strict=True
-        ):
+        assert shard["tokens"].dtype == np.float16
+        for text, token_rows, embedding in zip(TEXTS[part], tokens, shard["embeddings"], strict=True):
             seen.append(text)
             expected = serve([text], output_value="token_embeddings")[0].numpy()
             unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
             np.testing.assert_allclose(token_rows, unit, atol=1e-3)
-            by_hand = sentences_by_hand(model, PROMPTS[task], text, expected)
-            np.testing.assert_allclose(sentence_rows, by_hand, atol=1e-3)
             np.testing.assert_allclose(embedding, serve(text, normalize_embeddings=True), atol=1e-5)
     assert seen == TEXTS
-
-
-def test_sentences_are_as_many_as_the_text_has(model, tmp_path):
-    ((_, shard),) = token_shards(model, "f", TEXTS[:4], tmp_path, task="document", label="x")
-    assert np.diff(shard["sentence_ends"], prepend=0).tolist() == [1, 4, 3, 1]
 
 
 def test_embeddings_with_tokens_are_those_without(model, tmp_path):

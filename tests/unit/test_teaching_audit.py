@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from densespec.errors import InputError
-from densespec.records import Qrel
+from densespec.records import Passage, Qrel
 from densespec.retrieval.config import Bm25Config
 from densespec.teaching.audit import audit_teacher, refuse_weaker
 from densespec.teaching.teachers import Material
@@ -24,8 +24,7 @@ def material(dev=True, generated=True, judged=True):
         scores = np.linspace(0.9, 0.1, LENGTH, dtype=np.float32)
         dense.append(np.roll(scores, row - 5))
     return Material(
-        passages=["text"] * LENGTH,
-        passage_ids=[f"p{row}" for row in range(LENGTH)],
+        passages=[Passage(f"p{row}", "", "text") for row in range(LENGTH)],
         query_ids=ids,
         queries=ids,
         splits=["dev" if query.startswith("dev") else "train" for query in ids],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from densespec.errors import InputError
+from densespec.records import Passage
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.teaching import cross_encoder as module
 from densespec.teaching.config import CrossEncoderConfig, HybridConfig, ScoreConfig
@@ -91,7 +92,8 @@ def test_as_a_teacher_it_names_its_model(folder, tmp_path, model):
         seed=1,
     )
     material = Material(
-        PASSAGES, list("abcde"), list("wxyz"), QUERIES, ["dev"] * 4, [""] * 4, CANDIDATES, [],
+        [Passage(str(n), "", text) for n, text in enumerate(PASSAGES)],
+        list("wxyz"), QUERIES, ["dev"] * 4, [""] * 4, CANDIDATES, [],
         Bm25Config(k1=1, b=0, language=""), np.zeros((4, 2)), [],
     )  # fmt: skip
     scores, details = TEACHERS["cross-encoder"](

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
 from densespec.errors import InputError
-from densespec.records import Qrel
+from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.encoding import encode
@@ -16,6 +14,7 @@ from densespec.teaching import hybrid, teachers
 from densespec.teaching.config import CrossEncoderConfig, HybridConfig, ScoreConfig
 from densespec.teaching.hybrid import (
     COMPONENTS,
+    best_sentence,
     choose_weights,
     late_interaction,
     lexical_scores,
@@ -23,18 +22,19 @@ from densespec.teaching.hybrid import (
     mean_max_similarity,
     mix,
     ndcg_of_lists,
+    sentences,
 )
 from densespec.teaching.teachers import TEACHERS, Material
-from tests.tiny_models import PROMPTS
 
 PASSAGES = [
-    "open a file. Read its lines! Close the file",
-    "a socket connects to a server over the network",
-    "vaccine dose for children.\n\nA trial with heart disease patients",
-    "boundary layer flow over a wing at supersonic velocity",
-    "a thread waits for the lock of another thread. The queue is empty. It waits",
-    "the blue river and the green mountain",
+    Passage("p0", "files", "open a file to see. Read all of its lines! Close. Close the file after it"),
+    Passage("p1", "", "a socket connects to a server over the network"),
+    Passage("p2", "vaccine", "vaccine dose for children.\n\nA trial with heart disease patients"),
+    Passage("p3", "", "boundary layer flow over a wing at supersonic velocity"),
+    Passage("p4", "locks", "a thread waits for the lock of another. The queue is now empty. It waits on"),
+    Passage("p5", "", "the blue river and the green mountain"),
 ]
+TEXTS = [passage.content for passage in PASSAGES]
 QUERIES = ["read a file", "heart disease in children", "supersonic wing", "lock of a thread"]
 CANDIDATES = [[0, 4, 1], [2, 0, 5, 3], [], [4, 3]]
 
@@ -53,70 +53,72 @@ def tokens_of(model, text, task):
     return serve([text], output_value="token_embeddings")[0].numpy()
 
 
-def sentences_of(model, text):
-    """Vectors of a passage's sentences, tokens counted sentence by sentence."""
-    vectors = tokens_of(model, text, "document")
-    pieces = re.split(r"(?<=[.!?])\s+|\n\s*\n", PROMPTS["document"] + text)
-    counts = [len(model.tokenizer.tokenize(piece)) for piece in pieces]
-    counts[0] += 1  # [CLS]
-    counts[-1] += 1  # [SEP]
-    assert sum(counts) == len(vectors)
-    ends = np.cumsum(counts)
-    return [unit(vectors[end - count : end].mean(axis=0)) for count, end in zip(counts, ends, strict=True)]
+def late(model, folder, candidates=CANDIDATES):
+    return late_interaction(model, "f", TEXTS, QUERIES, candidates, folder / "late", folder / "encode", 4)
 
 
-def late(model, query_vectors, folder, **changes):
-    options = {
-        "passages": PASSAGES,
-        "queries": QUERIES,
-        "candidates": CANDIDATES,
-        "folder": folder / "late",
-        "encode_folder": folder / "encode",
-        "batch_size": 4,
-        **changes,
-    }
-    return late_interaction(model, "f", query_vectors=query_vectors, **options)
+def best(model, query_vectors, folder, candidates=CANDIDATES):
+    return best_sentence(
+        model, "f", PASSAGES, QUERIES, query_vectors, candidates, folder / "best", folder / "encode", 4
+    )
 
 
 @pytest.mark.parametrize("shard", [2, 256])
-def test_late_interaction_is_a_double_loop_over_token_vectors(
-    model, query_vectors, tmp_path, monkeypatch, shard
-):
+def test_late_interaction_is_a_double_loop_over_token_vectors(model, tmp_path, monkeypatch, shard):
     monkeypatch.setattr(hybrid, "SHARD_TEXTS", shard)
-    maxsim, sentence = late(model, query_vectors, tmp_path)
-    for number, (query, rows) in enumerate(zip(QUERIES, CANDIDATES, strict=True)):
-        assert maxsim[number].dtype == sentence[number].dtype == np.float32
-        assert len(maxsim[number]) == len(sentence[number]) == len(rows)
-        for place, row in enumerate(rows):
-            best = []
-            for token in tokens_of(model, query, "query"):
-                others = tokens_of(model, PASSAGES[row], "document")
-                best.append(max(float(unit(token) @ unit(other)) for other in others))
-            assert maxsim[number][place] == pytest.approx(np.mean(best), abs=2e-3)
-            cosines = [float(query_vectors[number] @ vector) for vector in sentences_of(model, PASSAGES[row])]
-            assert sentence[number][place] == pytest.approx(max(cosines), abs=2e-3)
+    found = late(model, tmp_path)
+    for query, rows, scores in zip(QUERIES, CANDIDATES, found, strict=True):
+        assert scores.dtype == np.float32 and len(scores) == len(rows)
+        for row, score in zip(rows, scores, strict=True):
+            others = tokens_of(model, TEXTS[row], "document")
+            mean = np.mean([
+                max(float(unit(token) @ unit(other)) for other in others)
+                for token in tokens_of(model, query, "query")
+            ])
+            assert score == pytest.approx(mean, abs=2e-3)
+
+
+@pytest.mark.parametrize("shard", [2, 256])
+def test_best_sentence_is_a_double_loop_over_sentences(model, query_vectors, tmp_path, monkeypatch, shard):
+    monkeypatch.setattr(hybrid, "SHARD_TEXTS", shard)
+    found = best(model, query_vectors, tmp_path)
+    by_hand = {
+        0: ["files\nopen a file to see.", "files\nRead all of its lines!", "files\nClose the file after it"],
+        2: ["vaccine\nvaccine dose for children.", "vaccine\nA trial with heart disease patients"],
+        4: ["locks\na thread waits for the lock of another.", "locks\nThe queue is now empty."],
+    }
+    for vector, rows, scores in zip(query_vectors, CANDIDATES, found, strict=True):
+        assert scores.dtype == np.float32 and len(scores) == len(rows)
+        for row, score in zip(rows, scores, strict=True):
+            pieces = by_hand.get(row, [TEXTS[row]])
+            cosines = model.encode_document(pieces, normalize_embeddings=True) @ vector
+            assert score == pytest.approx(float(cosines.max()), abs=1e-5)
+
+
+def test_sentences_of_long_short_and_endless_passages():
+    assert sentences(Passage("a", "t", "Short. Yes.")) == ["t\nShort. Yes."], "no sentence is long enough"
+    endless = Passage("a", "", "This is a sentence here. " * 10_000)
+    assert sentences(endless) == ["This is a sentence here."] * hybrid.MAX_SENTENCES
 
 
 def test_the_passage_a_query_is_about_gets_the_best_scores(model, query_vectors, tmp_path):
-    maxsim, sentence = late(model, query_vectors, tmp_path)
-    for number in (0, 1, 3):
-        assert maxsim[number].argmax() == sentence[number].argmax() == 0
+    for scores in (late(model, tmp_path), best(model, query_vectors, tmp_path)):
+        assert [scores[number].argmax() for number in (0, 1, 3)] == [0, 0, 0]
 
 
 def test_shards_are_found_again(model, query_vectors, tmp_path, monkeypatch):
     monkeypatch.setattr(hybrid, "SHARD_TEXTS", 2)
-    first = late(model, query_vectors, tmp_path)
+    first = [*late(model, tmp_path), *best(model, query_vectors, tmp_path)]
     monkeypatch.setattr(model, "forward", lambda *a, **o: pytest.fail("the model was run"))
     monkeypatch.setattr(hybrid, "mean_max_similarity", lambda *a: pytest.fail("computed again"))
-    again = late(model, query_vectors, tmp_path)
+    again = [*late(model, tmp_path), *best(model, query_vectors, tmp_path)]
     for one, two in zip(first, again, strict=True):
-        for a, b in zip(one, two, strict=True):
-            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(one, two)
 
 
-def test_a_changed_list_recomputes_only_the_shard_it_touches(model, query_vectors, tmp_path, monkeypatch):
+def test_a_changed_list_recomputes_only_the_shard_it_touches(model, tmp_path, monkeypatch):
     monkeypatch.setattr(hybrid, "SHARD_TEXTS", 2)
-    late(model, query_vectors, tmp_path)
+    late(model, tmp_path)
     computed = []
     plain = hybrid.mean_max_similarity
 
@@ -125,16 +127,18 @@ def test_a_changed_list_recomputes_only_the_shard_it_touches(model, query_vector
         return plain(queries, passage)
 
     monkeypatch.setattr(hybrid, "mean_max_similarity", counted)
-    late(model, query_vectors, tmp_path, candidates=[[0, 4, 1], [2, 0, 5, 3], [], [4, 3, 5]])
+    late(model, tmp_path, candidates=[[0, 4, 1], [2, 0, 5, 3], [], [4, 3, 5]])
     assert computed == [2, 2], "passages 4 and 5, with the queries that list them"
 
 
-def test_token_vectors_of_mining_are_used(model, query_vectors, tmp_path, monkeypatch):
-    """What the stage mine left in the encoder's shards is not computed again for the teacher."""
-    for texts, task in ((PASSAGES, "document"), (QUERIES, "query")):
+def test_vectors_of_earlier_runs_are_used(model, query_vectors, tmp_path, monkeypatch):
+    """What mining left in the encoder's shards, and sentences known from other lists."""
+    for texts, task in ((TEXTS, "document"), (QUERIES, "query")):
         encode(model, "f", texts, tmp_path / "encode", task=task, label="x", batch_size=4, tokens=True)
+    best(model, query_vectors, tmp_path)
     monkeypatch.setattr(model, "forward", lambda *a, **o: pytest.fail("the model was run"))
-    assert len(late(model, query_vectors, tmp_path)[0]) == 4
+    assert len(late(model, tmp_path)) == 4
+    assert len(best(model, query_vectors, tmp_path, candidates=[[1], [5], [2], []])) == 4
 
 
 def test_mean_max_similarity_by_hand():
@@ -146,7 +150,7 @@ def test_mean_max_similarity_by_hand():
 
 
 def test_lexical_scores_are_those_of_the_index():
-    index = Bm25(PASSAGES)
+    index = Bm25(TEXTS)
     found = lexical_scores(index, QUERIES, CANDIDATES)
     for query, rows, scores in zip(QUERIES, CANDIDATES, found, strict=True):
         assert scores.tolist() == [index.scores(query)[row] for row in rows]
@@ -236,7 +240,6 @@ def test_ndcg_of_lists_orders_by_score_and_keeps_ties_in_order():
 def material(query_vectors, **changes):
     values = {
         "passages": PASSAGES,
-        "passage_ids": [f"p{row}" for row in range(len(PASSAGES))],
         "query_ids": ["q0", "q1", "q2", "q3"],
         "queries": QUERIES,
         "splits": ["dev", "dev", "dev", "train"],
