@@ -23,6 +23,9 @@ from densespec.retrieval.encoding import prompt_for
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+#: Largest share of padding in a mini-batch.
+PADDING = 0.1
+
 
 class TrainingLists:
     """Training and dev lists as padded tensors.
@@ -115,14 +118,15 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
 
     A batch whose texts fill more than a mini-batch goes through the gradient cache (``CachedLossMixin``):
     memory holds the activations of one mini-batch and all embeddings, whatever the batch. The mixin packs
-    neighbours into mini-batches up to a number of tokens, but in the order given, so they are sorted by
-    length here: little padding. The loss itself is computed on all embeddings at once, by every process.
+    neighbours into mini-batches up to a number of tokens, but in the order given and with padding on the
+    left kept, so it gets groups of texts of like length. The loss itself is computed on all embeddings at
+    once, by every process.
 
     Args:
         model: the student.
         lists: all lists, training and dev.
         passage_vectors: float32 (passages, dimension), fixed; None trains the passages' side too.
-        mini_batch_tokens: tokens per forward pass, padding included only where all texts fit into one.
+        mini_batch_tokens: tokens per forward pass.
         terms: keyword arguments of :func:`densespec.distillation.loss.distillation_loss`.
     """
 
@@ -150,8 +154,8 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         if not self._needs_cache(features):
             parts = self.parts([self.model(given)["sentence_embedding"] for given in features], labels)
             return self._weighted(parts)
-        in_order, ranks = zip(*map(_sorted_by_length, features), strict=True)
-        total = self.forward_cached(in_order, (labels, ranks))
+        groups, ranks = zip(*map(_of_like_length, features), strict=True)
+        total = self.forward_cached([group for part in groups for group in part], (labels, ranks))
         terms = self._weighted(self._last)
         return terms | {"kl": total - terms["infonce"]}  # the one with the cache's backward pass
 
@@ -160,7 +164,9 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
     ) -> Tensor:
         """Loss from the mini-batches' embeddings (called by the gradient cache)."""
         labels, ranks = labels
-        parts = self.parts([torch.cat(part)[rank] for part, rank in zip(reps, ranks, strict=True)], labels)
+        rows = torch.cat([rows for group in reps for rows in group])
+        embeddings = rows.split([len(rank) for rank in ranks])
+        parts = self.parts([part[rank] for part, rank in zip(embeddings, ranks, strict=True)], labels)
         self._last = LossParts(*(value.detach() for value in parts))
         if with_backward:
             parts.total.backward()
@@ -195,13 +201,28 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         return self.cacheable and tokens > self.mini_batch_num_tokens
 
 
-def _sorted_by_length(features: dict[str, Any]) -> tuple[dict[str, Any], Tensor]:
-    """Features with the shortest text first, and the row in them of each text."""
+def _of_like_length(features: dict[str, Any]) -> tuple[list[dict[str, Any]], Tensor]:
+    """Features in groups with little padding, the shortest texts first; each text's row in all of them."""
     if "cu_seq_lens_q" in features:  # flash attention packs texts without padding
-        return features, torch.arange(len(features["cu_seq_lens_q"]) - 1)
-    order = features["attention_mask"].sum(dim=1).argsort(stable=True)
-    in_order = {
-        name: value[order] if isinstance(value, Tensor) and len(value) == len(order) else value
+        return [features], torch.arange(len(features["cu_seq_lens_q"]) - 1)
+    lengths = features["attention_mask"].sum(dim=1)
+    order = lengths.argsort(stable=True)
+    starts, tokens = [0], 0
+    for place, length in enumerate(lengths[order].tolist()):
+        tokens += length
+        if (place + 1 - starts[-1]) * length * (1 - PADDING) > tokens:
+            starts.append(place)
+            tokens = length
+    return [_rows(features, rows) for rows in order.tensor_split(starts[1:])], order.argsort()
+
+
+def _rows(features: dict[str, Any], rows: Tensor) -> dict[str, Any]:
+    """Features of some texts, without columns that are padding in all of them."""
+    mask = features["attention_mask"]
+    used = mask[rows].any(dim=0).nonzero().flatten().tolist() or [0]
+    return {
+        name: value[rows, used[0] : used[-1] + 1]
+        if isinstance(value, Tensor) and value.shape[:2] == mask.shape
+        else value
         for name, value in features.items()
     }
-    return in_order, order.argsort()

@@ -143,6 +143,48 @@ def test_each_distinct_text_is_encoded_once_per_pass(model, monkeypatch, budget)
     assert sorted(encoded) == sorted(once * (1 if budget == 100_000 else 2)), "once more with gradients"
 
 
+@pytest.mark.parametrize("padding_side", ["right", "left"])
+def test_padding_stays_under_a_tenth(model, monkeypatch, padding_side):
+    """Lengths as in a corpus of paragraphs: log-normal, here cut at 128 tokens; short questions."""
+    random = np.random.default_rng(0)
+    passages = [" ".join(["file"] * int(n)) for n in np.clip(random.lognormal(3.8, 0.7, 600), 2, 200)]
+    queries = [" ".join(["read"] * int(n)) for n in np.clip(random.lognormal(2.2, 0.5, 300), 2, 60)]
+    rows = [random.choice(600, 8, replace=False).tolist() for _ in queries]
+    monkeypatch.setattr(model.tokenizer, "padding_side", padding_side)
+    lists = TrainingLists(queries, rows, [[0.5] * 8 for _ in rows], [0] * 300, 8)
+    batch = ListCollator(model, lists, passages, 64)([{"list": n} for n in range(300)])
+    cells = tokens = passes = 0
+    forward = model.forward
+
+    def counting(given, **options):
+        nonlocal cells, tokens, passes
+        mask = given["attention_mask"]
+        assert mask[:, 0 if padding_side == "right" else -1].all(), "padding is where it should be"
+        assert mask.numel() <= 4096 / 0.9
+        cells += mask.numel()
+        tokens += int(mask.sum())
+        passes += 1
+        return forward(given, **options)
+
+    monkeypatch.setattr(model, "forward", counting)
+    loss = ListwiseDistillation(model, lists, None, 4096, TERMS)
+    with torch.no_grad():
+        loss(features(batch, "query", "document"), batch["label"])
+    assert passes > 10
+    assert 1 - tokens / cells < 0.1
+
+
+def test_bfloat16_embeddings_give_a_loss_in_single_precision(model):
+    batch = collate(model, [0, 1, 3])
+    loss = ListwiseDistillation(model, LISTS, None, 64, TERMS)
+    labels = batch["label"]
+    with torch.no_grad():
+        single = [model(given)["sentence_embedding"] for given in features(batch, "query", "document")]
+        half = [rows.bfloat16() for rows in single]
+        found, rounded = loss.parts(half, labels), loss.parts([rows.float() for rows in half], labels)
+    assert found.total.dtype == torch.float32 and found == rounded
+
+
 def test_fixed_vectors_train_the_query_encoder_alone(model):
     vectors = torch.tensor(model.encode_document(PASSAGES, normalize_embeddings=True))
     numbers = [0, 1, 2, 3, 4, 5]
