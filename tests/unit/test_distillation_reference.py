@@ -95,15 +95,20 @@ def reference(model, case, numbers, terms, fixed=None):
     return loss
 
 
-def engine(model, case, numbers, terms, budget, fixed=None):
+def features_of(model, case, numbers, fixed=None):
+    """What the trainer gives to the loss for a batch."""
     passages = case.passages if fixed is None else None
     batch = ListCollator(model, case.lists, passages, 64)([{"list": n} for n in numbers])
     features = [
         {name.removeprefix(f"{task}_"): value for name, value in batch.items() if name.startswith(f"{task}_")}
         for task in (("query", "document") if fixed is None else ("query",))
     ]
+    return features, batch["label"]
+
+
+def engine(model, case, numbers, terms, budget, fixed=None):
     loss = ListwiseDistillation(model, case.lists, fixed, budget, terms)
-    return sum(loss(features, batch["label"]).values())
+    return sum(loss(*features_of(model, case, numbers, fixed)).values())
 
 
 def gradients(model, loss):
