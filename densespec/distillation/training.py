@@ -189,7 +189,8 @@ def train(
     metric, sign = ("dev_ndcg_at_10", -1.0) if judged else ("dev_loss", 1.0)
     best = min(curve, key=lambda row: sign * row[metric])
     if best is curve[0]:
-        say(f"warning: no dev evaluation beat the untuned student's {metric}; its weights are kept")
+        if trainer.is_world_process_zero():
+            say(f"warning: no dev evaluation beat the untuned student's {metric}; its weights are kept")
         model.load_state_dict(untuned)
     else:
         # not left to the trainer: it only logs that it could not load its best checkpoint

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from densespec.distillation.checkpoints import COMPLETE
-from densespec.distillation.dev import dev_ndcg_measure
+from densespec.distillation.dev import dev_ndcg_measure, require_affordable
 from densespec.distillation.loss import ListBatch, distillation_loss
 from densespec.distillation.objective import TrainingLists
 from densespec.distillation.training import train
@@ -423,3 +423,23 @@ def test_ndcg_of_the_dev_queries_is_measured_with_the_model_given(folder, vector
         expected.append(1 / np.log2(rank + 2) if rank < 10 else 0.0)
     assert measure(model) == pytest.approx(np.mean(expected))
     assert dev_ndcg_measure(questions, [], ids, vectors.numpy()) is None
+
+
+def test_ndcg_of_a_trained_index_is_that_of_its_own_vectors(folder, vectors):
+    model = load_student(str(folder))
+    qrels = [Qrel("q1", "p0", 1), Qrel("q2", "p9", 1)]
+    questions, ids = {"q1": "read a file", "q2": "supersonic wing flow"}, [f"p{n}" for n in range(15)]
+    fixed, encoded = (dev_ndcg_measure(questions, qrels, ids, by) for by in (vectors.numpy(), PASSAGES))
+    assert encoded(model) == pytest.approx(fixed(model))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    trained = model.encode_document(PASSAGES, normalize_embeddings=True)
+    assert encoded(model) == pytest.approx(dev_ndcg_measure(questions, qrels, ids, trained)(model))
+    assert encoded(model) != fixed(model)
+
+
+def test_a_corpus_too_large_to_encode_at_every_evaluation_is_refused():
+    require_affordable(100, 100)
+    with pytest.raises(InputError, match="side 'both'"):
+        require_affordable(101, 100)
