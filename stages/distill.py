@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from densespec.distillation.config import DistillConfig
+from densespec.distillation.launch import is_first_process, start_processes
 from densespec.distillation.temperature import matching_temperature, mean_entropy
 from densespec.errors import run
 from densespec.io.arrays import read_array
@@ -28,7 +30,7 @@ from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.student import load_student, quiet_libraries, student_fingerprint
 from densespec.runtime.fingerprint import digest, file_digest
 from densespec.runtime.progress import say
-from densespec.runtime.scratch import locked_scratch
+from densespec.runtime.scratch import locked_scratch, scratch_root
 from densespec.tracking.live import live_run
 
 
@@ -44,11 +46,13 @@ def main() -> None:
     args = parser.parse_args()
     config = load_section("distill", DistillConfig, args.domain)
     student = load_section("student", StudentConfig, args.domain)
+    start_processes(config.processes, "stages.distill")
+    first = is_first_process()  # the others only train
     started = time.monotonic()
     quiet_libraries()
     import torch
 
-    from densespec.distillation.dev import dev_ndcg_measure
+    from densespec.distillation.dev import dev_ndcg_measure, require_affordable
     from densespec.distillation.objective import TrainingLists
     from densespec.distillation.saving import save_student
     from densespec.distillation.training import train
@@ -83,15 +87,20 @@ def main() -> None:
         "student_entropy": entropy,
         "teacher_entropy": mean_entropy(teacher_lists, teacher_temperature),
     }
-    say(f"entropy over {len(dev)} dev lists: student {entropy:.3f} nats at {config.student_temperature}, "
-        f"teacher {temperatures['teacher_entropy']:.3f} nats at {teacher_temperature:.4f}")  # fmt: skip
+    if first:
+        say(f"entropy over {len(dev)} dev lists: student {entropy:.3f} nats at {config.student_temperature}, "
+            f"teacher {temperatures['teacher_entropy']:.3f} nats at {teacher_temperature:.4f}")  # fmt: skip
 
     questions = {row["id"]: row["text"] for _, row in read_jsonl(args.corpus / "queries.jsonl")}
     judged = read_qrels(args.corpus / "dev.tsv")
-    measure = dev_ndcg_measure(questions, judged, passages["id"], vectors.numpy())
     both = config.side == "both"
     columns = (passages["id"], passages["title"], passages["text"])
     texts = [Passage(*row).content for row in zip(*columns, strict=True)]
+    measure = None
+    if both and config.stop_on == "ndcg":
+        require_affordable(len(texts), config.eval_steps * config.batch_size * config.list_length)
+    if not both or config.stop_on == "ndcg":
+        measure = dev_ndcg_measure(questions, judged, passages["id"], texts if both else vectors.numpy())
     objectives = {"specialised": (config.kl_weight, config.infonce_weight)}
     if config.control:
         objectives["control"] = (0.0, 1.0)
@@ -104,16 +113,19 @@ def main() -> None:
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
     metrics |= {"train_lists": len(training), "dev_lists": len(dev)}
     metrics |= {"curves": {}, "steps": {}, "best_step": {}}
-    with locked_scratch("distill", args.domain) as scratch:
+    unlocked = nullcontext(scratch_root() / "distill" / args.domain)
+    with locked_scratch("distill", args.domain) if first else unlocked as scratch:
         for name, (kl_weight, infonce_weight) in objectives.items():
             model = fresh_student()
-            say(f"train '{name}': KL x {kl_weight} + InfoNCE x {infonce_weight}, side {config.side}, "
-                f"{len(training)} lists of {lists.passages.shape[1]}")  # fmt: skip
-            with live_run("distill", args.domain, f"{key}-{name}") as log:
+            if first:
+                say(f"train '{name}': KL x {kl_weight} + InfoNCE x {infonce_weight}, side {config.side}, "
+                    f"{len(training)} lists of {lists.passages.shape[1]}")  # fmt: skip
+            silent = nullcontext(lambda numbers, step: None)
+            with live_run("distill", args.domain, f"{key}-{name}") if first else silent as log:
                 trained = train(
                     model, lists, training, dev,
                     texts if both else None,
-                    None if both else vectors.to(model.device),
+                    None if both else vectors,
                     scratch / key / name,
                     terms={
                         "student_temperature": config.student_temperature,
@@ -129,13 +141,19 @@ def main() -> None:
                     warmup_share=config.warmup_share, final_share=config.final_share,
                     eval_steps=config.eval_steps, patience=config.patience, stop_on=config.stop_on,
                     max_query_tokens=config.max_query_tokens, seed=config.seed,
-                    dev_ndcg=None if both else measure, log=log,
+                    gradient_checkpointing=config.gradient_checkpointing, dev_ndcg=measure, log=log,
                 )  # fmt: skip
+            if not first:
+                continue
             with replacing_folder(args.out / name) as folder:
                 save_student(folder, model, untuned, config.side, student.model)
             metrics["curves"][name] = trained.curve  # type: ignore[index]
             metrics["steps"][name] = trained.steps  # type: ignore[index]
             metrics["best_step"][name] = trained.best_step  # type: ignore[index]
+        if config.processes > 1:
+            torch.distributed.destroy_process_group()
+        if not first:
+            return
         if not config.control:
             with replacing_folder(args.out / "control") as folder:
                 write_text(folder / "README.md", "No control was trained: distill.control is false.\n")

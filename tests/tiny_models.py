@@ -52,14 +52,18 @@ def tiny_bi_encoder(
     seed: int = 0,
     prompts: dict[str, str] | None = None,
     max_tokens: int = 128,
+    pooling: str = "mean",
+    include_prompt: bool = True,
 ) -> Path:
-    """Write a bi-encoder (BERT, 2 layers of 32 dimensions, mean pooling, length 1) and return its folder.
+    """Write a bi-encoder (BERT, 2 layers of 32 dimensions, length 1) and return its folder.
 
     Args:
         path: folder to create.
         seed: of the weights.
         prompts: for example ``{"query": "query: ", "document": "passage: "}``.
         max_tokens: where texts are cut; at most 512.
+        pooling: of the tokens' vectors, ``"mean"``, ``"cls"`` or ``"lasttoken"``.
+        include_prompt: pool the prompt's tokens, too.
     """
     import torch
 
@@ -76,7 +80,9 @@ def tiny_bi_encoder(
     _save(bert, raw, max_tokens)
     transformer = Transformer(str(raw), max_seq_length=max_tokens)
     model = SentenceTransformer(
-        modules=[transformer, Pooling(HIDDEN, "mean"), Normalize()], prompts=prompts, device="cpu"
+        modules=[transformer, Pooling(HIDDEN, pooling, include_prompt=include_prompt), Normalize()],
+        prompts=prompts,
+        device="cpu",
     )
     model.save(str(path), create_model_card=False)
     _delete(raw)

@@ -28,10 +28,14 @@ class DistillConfig(BaseModel):
     )
     learning_rate: float = Field(gt=0, description="peak of AdamW's learning rate")
     weight_decay: float = Field(ge=0, description="of AdamW, not on biases and norms")
-    batch_size: int = Field(ge=1, description="queries per step")
+    batch_size: int = Field(ge=1, description="queries per step, of all processes together")
     mini_batch_tokens: int = Field(
-        ge=256, description="side both: tokens per forward pass of the gradient cache; bounds memory"
+        ge=256, description="tokens per forward pass; larger batches go through the gradient cache"
     )
+    gradient_checkpointing: bool = Field(
+        description="keep less of a forward pass in memory and compute the rest again"
+    )
+    processes: int = Field(ge=1, description="training processes on this machine, one per GPU")
     max_steps: int = Field(ge=1, description="optimisation steps at most")
     max_epochs: float = Field(gt=0, description="passes over the training lists at most")
     warmup_share: float = Field(ge=0, lt=1, description="share of the steps with rising learning rate")

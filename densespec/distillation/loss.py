@@ -11,6 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+#: Numbers held at a time per copy of similarities and gathered lists; beyond it the loss of a batch is
+#: computed block by block, the intermediate values of a block once more in the backward pass.
+BLOCK = 2**25
 
 
 class ListBatch(NamedTuple):
@@ -49,9 +54,13 @@ def distillation_loss(
 ) -> LossParts:
     """The loss of a batch, averaged over its queries.
 
+    InfoNCE sets each query's positive against every other distinct passage of the batch's lists: the
+    query's own hard negatives, other queries' positives and their hard negatives. Each distinct passage
+    counts once, so the same passage is never its own negative.
+
     Args:
         queries: (B, dimension), length 1.
-        passages: (P, dimension), length 1, each distinct passage once.
+        passages: (P, dimension), length 1, each distinct passage once; those in no list do not count.
         batch: the lists.
         student_temperature: τ_s.
         teacher_temperature: τ_t. There is no factor τ² : the KL is that of the two distributions.
@@ -60,22 +69,39 @@ def distillation_loss(
         infonce_temperature: τ_c.
         mask_ratio: see :func:`masked_pairs`.
     """
-    zero = queries.new_zeros(())
-    kl = infonce = zero
-    present = batch.slots >= 0
-    if kl_weight:
-        in_lists = passages[batch.slots.clamp(min=0)]
-        cosines = torch.einsum("bd,bkd->bk", queries, in_lists)
-        kl = listwise_kl(cosines, batch.teacher, present, student_temperature, teacher_temperature)
-    if infonce_weight:
-        infonce = masked_infonce(queries, passages, batch, infonce_temperature, mask_ratio)
+    used = batch.slots[batch.slots >= 0].unique()
+    column = torch.full((len(passages),), -1, dtype=torch.long, device=queries.device)
+    column[used] = torch.arange(len(used), device=queries.device)
+    candidates = passages[used]
+    columns = torch.where(batch.slots >= 0, column[batch.slots.clamp(min=0)], -1)
+
+    def sums(queries: Tensor, *lists: Tensor) -> tuple[Tensor, Tensor]:
+        block, kl, infonce = ListBatch(*lists), queries.new_zeros(()), queries.new_zeros(())
+        if kl_weight:
+            in_lists = candidates[block.slots.clamp(min=0)]
+            cosines = torch.einsum("bd,bkd->bk", queries, in_lists)
+            kl = listwise_kl(
+                cosines, block.teacher, block.slots >= 0, student_temperature, teacher_temperature
+            )
+        if infonce_weight:
+            infonce = masked_infonce(queries, candidates, block, infonce_temperature, mask_ratio)
+        return kl, infonce
+
+    rows = max(1, BLOCK // (len(used) + batch.slots.shape[1] * queries.shape[1]))
+    blocks = list(zip(*(values.split(rows) for values in (queries, columns, *batch[1:])), strict=True))
+    if len(blocks) == 1:
+        kl, infonce = sums(*blocks[0])
+    else:
+        terms = [checkpoint(sums, *block, use_reentrant=False, preserve_rng_state=False) for block in blocks]
+        kl, infonce = (torch.stack(values).sum() for values in zip(*terms, strict=True))
+    kl, infonce = kl / len(queries), infonce / len(queries)
     return LossParts(kl_weight * kl + infonce_weight * infonce, kl, infonce)
 
 
 def listwise_kl(
     cosines: Tensor, teacher: Tensor, present: Tensor, student_temperature: float, teacher_temperature: float
 ) -> Tensor:
-    """Mean over queries of KL(softmax(teacher / τ_t) ‖ softmax(cosines / τ_s)) over their lists.
+    """Sum over queries of KL(softmax(teacher / τ_t) ‖ softmax(cosines / τ_s)) over their lists.
 
     Args:
         cosines: student (B, K).
@@ -85,42 +111,35 @@ def listwise_kl(
         teacher_temperature: τ_t.
     """
     lowest = torch.finfo(cosines.dtype).min
-    student_log = functional.log_softmax(
-        (cosines / student_temperature).masked_fill(~present, lowest), dim=1
-    )
+    student_log = functional.log_softmax((cosines / student_temperature).masked_fill(~present, lowest), dim=1)
     teacher_log = functional.log_softmax(
         (teacher.to(cosines.dtype) / teacher_temperature).masked_fill(~present, lowest), dim=1
     )
     pointwise = teacher_log.exp() * (teacher_log - student_log)
-    return pointwise.masked_fill(~present, 0.0).sum(dim=1).mean()
+    return pointwise.masked_fill(~present, 0.0).sum()
 
 
 def masked_infonce(
-    queries: Tensor, passages: Tensor, batch: ListBatch, temperature: float, mask_ratio: float
+    queries: Tensor, candidates: Tensor, block: ListBatch, temperature: float, mask_ratio: float
 ) -> Tensor:
-    """InfoNCE of each query's positive against every other distinct passage of the batch.
-
-    The other passages are the query's own hard negatives, other queries' positives and their hard
-    negatives. Each distinct passage counts once, so the same passage is never its own negative.
+    """Sum over queries of InfoNCE of their positive against all candidates that are not masked.
 
     Args:
         queries: (B, dimension).
-        passages: (P, dimension).
-        batch: the lists.
+        candidates: (C, dimension), the distinct passages of the whole batch.
+        block: the lists of these queries.
         temperature: τ_c.
         mask_ratio: see :func:`masked_pairs`.
     """
-    used = batch.slots[batch.slots >= 0].unique()
-    column = torch.full((len(passages),), -1, dtype=torch.long, device=queries.device)
-    column[used] = torch.arange(len(used), device=queries.device)
-    targets = column[batch.slots.gather(1, batch.positive[:, None]).squeeze(1)]
-    masked = masked_pairs(batch, column, len(used), mask_ratio)
-    logits = queries @ passages[used].T / temperature
-    logits = logits.masked_fill(masked, torch.finfo(logits.dtype).min)
-    return functional.cross_entropy(logits, targets)
+    targets = block.slots.gather(1, block.positive[:, None]).squeeze(1)
+    logits = queries @ candidates.T / temperature
+    logits = logits.masked_fill(
+        masked_pairs(block, len(candidates), mask_ratio), torch.finfo(logits.dtype).min
+    )
+    return functional.cross_entropy(logits, targets, reduction="sum")
 
 
-def masked_pairs(batch: ListBatch, column: Tensor, columns: int, mask_ratio: float) -> Tensor:
+def masked_pairs(block: ListBatch, candidates: int, mask_ratio: float) -> Tensor:
     """Likely false negatives: passages of the query's list that the teacher scores close to the positive.
 
     A passage in the list of a query is masked for that query when its teacher score exceeds
@@ -128,19 +147,17 @@ def masked_pairs(batch: ListBatch, column: Tensor, columns: int, mask_ratio: flo
     list have no teacher score for the query and stay negatives. The positive itself is never masked.
 
     Args:
-        batch: the lists.
-        column: int64 (P,), column of each passage in the similarity matrix, -1 if unused.
-        columns: number of columns.
+        block: the lists.
+        candidates: number of candidates.
         mask_ratio: share of the positive's score; scores are calibrated, mostly in [0, 1].
 
     Returns:
-        bool (B, columns), true where masked.
+        bool (B, candidates), true where masked.
     """
-    present = batch.slots >= 0
-    positive_score = batch.teacher.gather(1, batch.positive[:, None])
-    likely = present & (batch.teacher > mask_ratio * positive_score)
-    likely = likely.scatter(1, batch.positive[:, None], False)
-    masked = torch.zeros((len(batch.slots), columns), dtype=torch.bool, device=batch.slots.device)
-    rows = torch.arange(len(batch.slots), device=batch.slots.device)[:, None].expand_as(batch.slots)
-    masked[rows[likely], column[batch.slots[likely]]] = True
+    positive_score = block.teacher.gather(1, block.positive[:, None])
+    likely = (block.slots >= 0) & (block.teacher > mask_ratio * positive_score)
+    likely = likely.scatter(1, block.positive[:, None], False)
+    masked = torch.zeros((len(block.slots), candidates), dtype=torch.bool, device=block.slots.device)
+    rows = torch.arange(len(block.slots), device=block.slots.device)[:, None].expand_as(block.slots)
+    masked[rows[likely], block.slots[likely]] = True
     return masked

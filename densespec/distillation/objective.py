@@ -1,8 +1,8 @@
 """How a batch of lists becomes embeddings: the collator, and the loss module of the trainer.
 
 sentence-transformers' collator tokenises every slot of every list. Lists of one corpus overlap
-heavily, so here each distinct passage of a batch is encoded once (or not at all where the passages'
-vectors are fixed), and the slots of the lists point to it. With dropout 0 the gradient is the same.
+heavily, so here each distinct text of a batch is encoded once (passages not at all where their vectors
+are fixed), by one of the processes, and the lists point to it. With dropout 0 the gradient is the same.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from sentence_transformers.base.losses.gradcache import CachedLossMixin, has_static_embedding_input
+from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.nn import functional
 
 from densespec.distillation.loss import ListBatch, LossParts, distillation_loss
+from densespec.distillation.sharing import gather, own_share, places
 from densespec.retrieval.encoding import prompt_for
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+#: Largest share of padding in a mini-batch.
+PADDING = 0.1
 
 
 class TrainingLists:
@@ -61,10 +65,11 @@ class TrainingLists:
 
 
 class ListCollator:
-    """Rows of the dataset → features of the queries (and distinct passages), and the lists' slots.
+    """Rows of the dataset → features of the distinct queries (and passages), and where lists find them.
 
-    ``label`` is int64 (B, 1 + K): number of the list, then for each slot the place of its passage
-    among the encoded passages (its row in the corpus where vectors are fixed), -1 for none.
+    ``label`` is int64 (B, 2 + K): number of the list, row of its query among the gathered embeddings,
+    then for each slot that of its passage (its row in the corpus where vectors are fixed), -1 for none.
+    Of several processes each has the features of its share, and the same labels.
 
     Args:
         model: tokenises, with the prompts it uses at search time.
@@ -88,41 +93,44 @@ class ListCollator:
     def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Any]:
         """Features of the lists with these numbers: keys ``query_…``, ``document_…`` and ``label``."""
         numbers = torch.tensor([row["list"] for row in rows])
+        texts = [self.lists.queries[n] for n in numbers.tolist()]
+        number_of = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        queries = places(len(number_of))[[number_of[text] for text in texts]]
+        batch = self._features("query", list(number_of), max_length=self.max_query_tokens)
         slots = self.lists.passages[numbers]
-        batch = self._features(
-            "query", [self.lists.queries[n] for n in numbers.tolist()], max_length=self.max_query_tokens
-        )
         if self.passages is not None:
             distinct = slots[slots >= 0].unique()
-            # neighbours of like length share a mini-batch of the gradient cache: little padding
-            lengths = np.asarray([len(self.passages[row]) for row in distinct.tolist()])
-            distinct = distinct[torch.from_numpy(np.argsort(lengths, kind="stable"))]
             place = torch.full((len(self.passages),), -1, dtype=torch.long)
-            place[distinct] = torch.arange(len(distinct))
+            place[distinct] = places(len(distinct))
             slots = torch.where(slots >= 0, place[slots.clamp(min=0)], -1)
             batch |= self._features("document", [self.passages[row] for row in distinct.tolist()])
-        batch["label"] = torch.cat([numbers[:, None], slots], dim=1)
+        batch["label"] = torch.cat([numbers[:, None], queries[:, None], slots], dim=1)
         return batch
 
     def _features(self, task: str, texts: list[str], **limits: int) -> dict[str, Any]:
-        features = self.model.preprocess(texts, prompt=prompt_for(self.model, task), task=task, **limits)
+        own = [texts[number] for number in own_share(len(texts))]
+        features = self.model.preprocess(own, prompt=prompt_for(self.model, task), task=task, **limits)
         return {f"{task}_{name}": value for name, value in features.items()}
 
 
 class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
     """KL + λ · InfoNCE over the lists of a batch, for sentence-transformers' trainer.
 
-    With fixed passage vectors only the queries are encoded, in one forward pass. Without them queries
-    and distinct passages go through the gradient cache (``CachedLossMixin``): memory holds the
-    activations of one mini-batch, whatever the batch.
+    A batch whose texts fill more than a mini-batch goes through the gradient cache (``CachedLossMixin``):
+    memory holds the activations of one mini-batch and all embeddings, whatever the batch. The mixin packs
+    neighbours into mini-batches up to a number of tokens, but in the order given and with padding on the
+    left kept, so it gets groups of texts of like length. The loss itself is computed on all embeddings at
+    once, by every process.
 
     Args:
         model: the student.
         lists: all lists, training and dev.
         passage_vectors: float32 (passages, dimension), fixed; None trains the passages' side too.
-        mini_batch_tokens: tokens per forward pass of the gradient cache.
+        mini_batch_tokens: tokens per forward pass.
         terms: keyword arguments of :func:`densespec.distillation.loss.distillation_loss`.
     """
+
+    passage_vectors: Tensor | None
 
     def __init__(
         self,
@@ -135,45 +143,86 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model, self.lists, self.terms = model, lists, terms
         self.mini_batch_size, self.mini_batch_num_tokens = 1, mini_batch_tokens
-        self.passage_vectors = passage_vectors
-        self.uses_gradient_cache = passage_vectors is None
+        self.cacheable = not has_static_embedding_input(model)  # word vectors: nothing to keep in memory
+        if passage_vectors is not None:
+            passage_vectors = functional.normalize(passage_vectors, dim=1)
+        self.register_buffer("passage_vectors", passage_vectors, persistent=False)
 
-    def forward(
-        self, features: Iterable[dict[str, Tensor]], labels: Tensor
-    ) -> Tensor | dict[str, Tensor]:
-        """Loss of a batch; by term where no gradient cache is in the way of reporting it so."""
+    def forward(self, features: Iterable[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
+        """Terms of the loss, weighted; they add up to it."""
         features = list(features)
-        if self.passage_vectors is None:
-            cached: Tensor = self.forward_cached(features, labels)
-            return cached
-        parts = self.parts(self.model(features[0])["sentence_embedding"], self.passage_vectors, labels)
+        if not self._needs_cache(features):
+            parts = self.parts([self.model(given)["sentence_embedding"] for given in features], labels)
+            return self._weighted(parts)
+        groups, ranks = zip(*map(_of_like_length, features), strict=True)
+        total = self.forward_cached([group for part in groups for group in part], (labels, ranks))
+        terms = self._weighted(self._last)
+        return terms | {"kl": total - terms["infonce"]}  # the one with the cache's backward pass
+
+    def calculate_loss(
+        self, reps: list[list[Tensor]], labels: Any = None, *, with_backward: bool = False
+    ) -> Tensor:
+        """Loss from the mini-batches' embeddings (called by the gradient cache)."""
+        labels, ranks = labels
+        rows = torch.cat([rows for group in reps for rows in group])
+        embeddings = rows.split([len(rank) for rank in ranks])
+        parts = self.parts([part[rank] for part, rank in zip(embeddings, ranks, strict=True)], labels)
+        self._last = LossParts(*(value.detach() for value in parts))
+        if with_backward:
+            parts.total.backward()
+        return self._last.total
+
+    def parts(self, embeddings: Sequence[Tensor], labels: Tensor) -> LossParts:
+        """The loss and its terms for this process's embeddings of the queries (and passages)."""
+        # in single precision at least, whatever the encoder's
+        unit = [
+            functional.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
+            for rows in map(gather, embeddings)
+        ]
+        numbers = labels[:, 0].cpu()
+        batch = ListBatch(
+            slots=labels[:, 2:],
+            teacher=self.lists.scores[numbers].to(labels.device),
+            positive=self.lists.positive[numbers].to(labels.device),
+        )
+        passages = unit[1] if self.passage_vectors is None else self.passage_vectors
+        return distillation_loss(unit[0][labels[:, 1]], passages, batch, **self.terms)
+
+    def _weighted(self, parts: LossParts) -> dict[str, Tensor]:
         return {
             "kl": self.terms["kl_weight"] * parts.kl,
             "infonce": self.terms["infonce_weight"] * parts.infonce,
         }
 
-    def calculate_loss(
-        self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
-    ) -> Tensor:
-        """Loss from the mini-batches' embeddings (called by the gradient cache)."""
-        assert labels is not None
-        total = self.parts(torch.cat(reps[0]), torch.cat(reps[1]), labels).total
-        if with_backward:
-            total.backward()
-            total = total.detach()
-        return total
+    def _needs_cache(self, features: Sequence[dict[str, Tensor]]) -> bool:
+        if get_world_size() > 1:  # the processes' texts differ in length, and their ways must not
+            return self.cacheable
+        tokens = sum(given["input_ids"].numel() for given in features)
+        return self.cacheable and tokens > self.mini_batch_num_tokens
 
-    def parts(self, queries: Tensor, passages: Tensor, labels: Tensor) -> LossParts:
-        """The loss and its terms for encoded queries and passages."""
-        numbers = labels[:, 0].cpu()
-        batch = ListBatch(
-            slots=labels[:, 1:],
-            teacher=self.lists.scores[numbers].to(labels.device),
-            positive=self.lists.positive[numbers].to(labels.device),
-        )
-        return distillation_loss(
-            functional.normalize(queries.float(), dim=1),
-            functional.normalize(passages.float(), dim=1).to(queries.device),
-            batch,
-            **self.terms,
-        )
+
+def _of_like_length(features: dict[str, Any]) -> tuple[list[dict[str, Any]], Tensor]:
+    """Features in groups with little padding, the shortest texts first; each text's row in all of them."""
+    if "cu_seq_lens_q" in features:  # flash attention packs texts without padding
+        return [features], torch.arange(len(features["cu_seq_lens_q"]) - 1)
+    lengths = features["attention_mask"].sum(dim=1)
+    order = lengths.argsort(stable=True)
+    starts, tokens = [0], 0
+    for place, length in enumerate(lengths[order].tolist()):
+        tokens += length
+        if (place + 1 - starts[-1]) * length * (1 - PADDING) > tokens:
+            starts.append(place)
+            tokens = length
+    return [_rows(features, rows) for rows in order.tensor_split(starts[1:])], order.argsort()
+
+
+def _rows(features: dict[str, Any], rows: Tensor) -> dict[str, Any]:
+    """Features of some texts, without columns that are padding in all of them."""
+    mask = features["attention_mask"]
+    used = mask[rows].any(dim=0).nonzero().flatten().tolist() or [0]
+    return {
+        name: value[rows, used[0] : used[-1] + 1]
+        if isinstance(value, Tensor) and value.shape[:2] == mask.shape
+        else value
+        for name, value in features.items()
+    }

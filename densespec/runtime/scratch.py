@@ -48,7 +48,7 @@ def locked_scratch(stage: str, domain: str) -> Iterator[Path]:
     Raises:
         InputError: another process holds the folder.
     """
-    _die_with_parent()
+    die_with_parent()
     folder = scratch_root() / stage / domain
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
@@ -68,7 +68,8 @@ def locked_scratch(stage: str, domain: str) -> Iterator[Path]:
         yield folder
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """On Linux, ask to be ended when the process that started this one ends."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -6,10 +6,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from densespec.distillation import loss
 from densespec.distillation.loss import ListBatch, distillation_loss
 from densespec.distillation.objective import TrainingLists
 from densespec.distillation.temperature import matching_temperature, mean_entropy
@@ -152,6 +154,18 @@ def test_loss_and_gradients_are_those_of_the_formulas(case, terms):
     np.testing.assert_allclose(parts, [total, kl, infonce], atol=1e-6, rtol=0)
     np.testing.assert_allclose(gradients[0], to_queries, atol=1e-5, rtol=0)
     np.testing.assert_allclose(gradients[1], to_passages, atol=1e-5, rtol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), terms, st.sampled_from([1, 60, 120]))
+def test_a_loss_computed_block_by_block_is_the_same(case, terms, block):
+    whole, gradients = library(case, terms)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss, "BLOCK", block)  # a block is one query or more
+        parts, found = library(case, terms)
+    np.testing.assert_allclose(parts, whole, atol=1e-9)
+    for one, other in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
 
 
 @settings(max_examples=60, deadline=None)

@@ -35,11 +35,20 @@ def changed(model, by=0.05):
     return model
 
 
-@pytest.fixture(scope="module", params=["document", "passage", None])
+STUDENTS = {
+    "prompts": {"prompts": PROMPTS},
+    "older name of a prompt": {"prompts": {"query": "query: ", "passage": "passage: "}},
+    "no prompts": {},
+    "CLS pooling": {"prompts": PROMPTS, "pooling": "cls"},
+    "last token": {"prompts": PROMPTS, "pooling": "lasttoken"},
+    "prompt not pooled": {"prompts": PROMPTS, "include_prompt": False},
+}
+
+
+@pytest.fixture(scope="module", params=STUDENTS)
 def base(request, tmp_path_factory):
-    """Folder of an untuned student: with prompts, with the older name of one, without."""
-    prompts = request.param and {"query": "query: ", request.param: "passage: "}
-    return tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=prompts)
+    """Folder of an untuned student."""
+    return tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", **STUDENTS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +114,21 @@ def test_prompts_and_limits_survive(saved, trained, side):
     assert json.loads((saved[side] / NOTE).read_text()) == {"side": side, "student": "tiny"}
 
 
-def test_mining_training_and_serving_apply_the_same_prompt(base, saved, trained, untuned, tmp_path):
+def test_mining_training_and_serving_apply_the_same_prompt_and_pooling(saved, trained, untuned, tmp_path):
     """The users' loudest complaint about others: prompts that differ between training and serving."""
     lists = TrainingLists(TEXTS, [[0, 1, 2, 3]] * 4, [[1.0, 0.5, 0.2, 0.1]] * 4, [0] * 4, 4)
     batch = ListCollator(untuned, lists, TEXTS, MAX_TOKENS)([{"list": n} for n in range(4)])
-    by_length = sorted(range(4), key=lambda row: len(TEXTS[row]))
     served = SentenceTransformer(str(saved["query"]), device="cpu")
-    for task, order, final in (("query", range(4), trained), ("document", by_length, untuned)):
+    for task, final in (("query", trained), ("document", untuned)):
         features = {n.removeprefix(f"{task}_"): v for n, v in batch.items() if n.startswith(f"{task}_")}
-        texts = [TEXTS[row] for row in order]
         with torch.no_grad():
             training = untuned({**features})["sentence_embedding"].numpy()
             after = final({**features})["sentence_embedding"].numpy()
-        equal(encode(untuned, "untuned", texts, tmp_path, task=task, label="x"), training)
+        equal(encode(untuned, "untuned", TEXTS, tmp_path, task=task, label="x"), training)
         method = served.encode_query if task == "query" else served.encode_document
-        equal(method(texts), after)
+        equal(method(TEXTS), after)
         for model in (untuned, served):
-            by_hand = [model.prompts[task] + text for text in texts]
+            by_hand = [model.prompts[task] + text for text in TEXTS]
             assert torch.equal(model.preprocess(by_hand, task=task)["input_ids"], features["input_ids"])
 
 

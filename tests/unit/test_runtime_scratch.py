@@ -38,7 +38,7 @@ time.sleep(60)
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("DENSESPEC_SCRATCH", str(tmp_path / "scratch"))
-    monkeypatch.setattr(scratch, "_die_with_parent", lambda: None)
+    monkeypatch.setattr(scratch, "die_with_parent", lambda: None)
     return tmp_path / "shards"
 
 
