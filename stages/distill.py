@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from densespec.distillation.config import DistillConfig
+from densespec.distillation.sampling import Lists, sample_lists
 from densespec.distillation.temperature import matching_temperature, mean_entropy
 from densespec.errors import run
 from densespec.io.arrays import read_array
@@ -48,6 +49,12 @@ def main() -> None:
     quiet_libraries()
     import torch
 
+    from densespec.distillation.batching import (
+        cluster_lists,
+        distinct_share,
+        overlapping_batches,
+        random_batches,
+    )
     from densespec.distillation.dev import dev_ndcg_measure
     from densespec.distillation.objective import TrainingLists
     from densespec.distillation.saving import save_student
@@ -56,11 +63,20 @@ def main() -> None:
     table = read_table(args.lists)
     passages = read_table(args.corpus / "passages.parquet")
     vectors = torch.from_numpy(np.array(read_array(args.passage_embeddings)))
-    lists = TrainingLists(
-        table["text"], table["passages"], table["scores"], table["positive"], config.list_length
-    )
     training = [n for n, split in enumerate(table["split"]) if split == "train"]
     dev = [n for n, split in enumerate(table["split"]) if split == "dev"]
+    sampled = sample_lists(
+        Lists(table["passages"], table["scores"], table["positive"]),
+        table["query_id"], training, config.list_length, config.list_sampling, config.seed,
+    )  # fmt: skip
+    lists = TrainingLists(table["text"], *sampled, config.list_length)
+    slots = lists.passages[training]
+    clusters = None
+    if config.batching == "overlap":
+        clusters = cluster_lists(slots, vectors, config.batch_size, config.seed)
+        batches = overlapping_batches(clusters, config.batch_size, config.seed, epoch=0)
+    else:
+        batches = random_batches(len(training), config.batch_size, config.seed)
 
     def fresh_student():  # type: ignore[no-untyped-def]
         return load_student(
@@ -108,6 +124,7 @@ def main() -> None:
     )  # fmt: skip
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
     metrics |= {"train_lists": len(training), "dev_lists": len(dev)}
+    metrics["distinct_share"] = distinct_share(slots, batches)
     metrics |= {"curves": {}, "steps": {}, "best_step": {}}
     with locked_scratch("distill", args.domain) as scratch:
         for name, (kl_weight, infonce_weight) in objectives.items():
@@ -133,7 +150,7 @@ def main() -> None:
                     max_steps=config.max_steps, max_epochs=config.max_epochs,
                     warmup_share=config.warmup_share, final_share=config.final_share,
                     eval_steps=config.eval_steps, patience=config.patience, stop_on=config.stop_on,
-                    max_query_tokens=config.max_query_tokens, seed=config.seed,
+                    max_query_tokens=config.max_query_tokens, seed=config.seed, clusters=clusters,
                     dev_ndcg=None if both else measure, log=log,
                 )  # fmt: skip
             with replacing_folder(args.out / name) as folder:

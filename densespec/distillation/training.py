@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from densespec.runtime.progress import say
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+Array = np.ndarray[Any, Any]
 
 #: Written last into a checkpoint: name and size of its files. One without it, or with files missing,
 #: is the leftover of a process killed while it wrote or deleted that checkpoint.
@@ -78,6 +81,7 @@ def train(
     stop_on: str,
     max_query_tokens: int,
     seed: int,
+    clusters: Array | None = None,
     dev_ndcg: Callable[[SentenceTransformer], float] | None = None,
     log: Callable[[dict[str, float], int], None] = lambda numbers, step: None,
 ) -> Trained:
@@ -109,11 +113,14 @@ def train(
         stop_on: ``"loss"`` or ``"ndcg"``.
         max_query_tokens: longer queries are cut in training.
         seed: order of the lists.
+        clusters: see :class:`densespec.distillation.trainer.ListTrainer`.
         dev_ndcg: nDCG@10 of a model on the judged dev queries; None if there are none.
         log: gets every logged number and its step.
     """
     from datasets import Dataset
-    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    from densespec.distillation.trainer import ListTrainer
 
     _remove_dropout(model)
     untuned = {name: value.clone() for name, value in model.state_dict().items()}
@@ -155,7 +162,8 @@ def train(
         disable_tqdm=False,  # off by default at the log level that quiet_libraries sets
         remove_unused_columns=False,
     )
-    trainer = SentenceTransformerTrainer(
+    trainer = ListTrainer(
+        clusters=clusters,
         model=model,
         args=arguments,
         train_dataset=Dataset.from_dict({"list": training}),

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from densespec.distillation.batching import overlapping_batches
 from densespec.distillation.dev import dev_ndcg_measure
-from densespec.distillation.objective import TrainingLists
+from densespec.distillation.objective import ListCollator, TrainingLists
 from densespec.distillation.training import COMPLETE, train
 from densespec.records import Qrel
 from densespec.retrieval.student import load_student, quiet_libraries
@@ -193,6 +194,37 @@ def test_a_killed_training_ends_with_the_same_weights_and_curve(run, whole, side
     assert resumed == expected
     assert same(resumed_weights, weights)
     assert min(step for step in steps if step) >= step, "finished steps are not made again"
+
+
+#: Of the 14 training lists, by topic.
+CLUSTERS = np.arange(14) % 5
+
+
+@pytest.mark.parametrize("step", [3, 6, 7])
+def test_overlapping_batches_are_the_same_after_a_kill(run, step, monkeypatch):
+    """Four steps per epoch: 6 and 7 go on inside the second one."""
+    batches = []
+    collate = ListCollator.__call__
+
+    def looking(self, rows):
+        batches.append([row["list"] for row in rows])
+        return collate(self, rows)
+
+    monkeypatch.setattr(ListCollator, "__call__", looking)
+    options = {"clusters": CLUSTERS, "eval_steps": 1}
+    expected, weights = run("whole", **options)
+    seen = [batch for batch in batches if max(batch) < 14]
+    for epoch in (0, 1):
+        assert seen[4 * epoch : 4 * epoch + 4] == overlapping_batches(CLUSTERS, 4, 3, epoch)
+    dev = [batch for batch in batches if min(batch) >= 14]
+    batches.clear()
+    random, _ = run("random", eval_steps=1)
+    assert [batch for batch in batches if min(batch) >= 14] == dev, "dev batches do not depend on it"
+    assert random.curve[0] == expected.curve[0] and random != expected
+    with pytest.raises(Killed):
+        run("killed", log=killer(step, "loss"), **options)
+    resumed, resumed_weights = run("killed", **options)
+    assert resumed == expected and same(resumed_weights, weights)
 
 
 def test_a_training_killed_again_and_again_ends_the_same(run, whole):

@@ -1,0 +1,45 @@
+"""sentence-transformers' trainer, with batches of overlapping lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers.base.sampler import DefaultBatchSampler
+
+from densespec.distillation.batching import overlapping_batches
+
+Array = np.ndarray[Any, Any]
+
+
+class OverlapSampler(DefaultBatchSampler):  # type: ignore[misc]
+    """Batches of :func:`overlapping_batches`; the trainer sets the epoch, after a resume too."""
+
+    def __init__(self, clusters: Array, **given: Any) -> None:
+        super().__init__(range(len(clusters)), **given)
+        self.clusters = clusters
+
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from overlapping_batches(self.clusters, self.batch_size, self.seed, self.epoch)
+
+
+class ListTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    """The trainer of lists.
+
+    Args:
+        clusters: int64 (training lists,), see :func:`densespec.distillation.batching.cluster_lists`;
+            None draws batches at random.
+        given: arguments of ``SentenceTransformerTrainer``.
+    """
+
+    def __init__(self, *, clusters: Array | None = None, **given: Any) -> None:
+        self.clusters = clusters
+        super().__init__(**given)
+
+    def get_batch_sampler(self, dataset: Any, **given: Any) -> Any:
+        """Batches that overlap, for the training lists; those of dev are drawn alike in any case."""
+        if self.clusters is None or dataset is not self.train_dataset:
+            return super().get_batch_sampler(dataset, **given)
+        return OverlapSampler(self.clusters, **given)
