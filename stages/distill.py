@@ -56,6 +56,7 @@ def main() -> None:
         random_batches,
     )
     from densespec.distillation.dev import dev_ndcg_measure
+    from densespec.distillation.lora import add_adapter, merge_adapter
     from densespec.distillation.objective import TrainingLists
     from densespec.distillation.saving import save_student
     from densespec.distillation.training import train
@@ -129,6 +130,8 @@ def main() -> None:
     with locked_scratch("distill", args.domain) as scratch:
         for name, (kl_weight, infonce_weight) in objectives.items():
             model = fresh_student()
+            if config.lora_rank:
+                add_adapter(model, config.lora_rank, config.seed)
             say(f"train '{name}': KL x {kl_weight} + InfoNCE x {infonce_weight}, side {config.side}, "
                 f"{len(training)} lists of {lists.passages.shape[1]}")  # fmt: skip
             with live_run("distill", args.domain, f"{key}-{name}") as log:
@@ -153,6 +156,8 @@ def main() -> None:
                     max_query_tokens=config.max_query_tokens, seed=config.seed, clusters=clusters,
                     dev_ndcg=None if both else measure, log=log,
                 )  # fmt: skip
+            if config.lora_rank:
+                merge_adapter(model)
             with replacing_folder(args.out / name) as folder:
                 save_student(folder, model, untuned, config.side, student.model)
             metrics["curves"][name] = trained.curve  # type: ignore[index]

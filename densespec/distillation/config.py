@@ -30,6 +30,7 @@ class DistillConfig(BaseModel):
     mask_ratio: float = Field(
         gt=0, description="mask negatives whose teacher score exceeds this share of the positive's"
     )
+    lora_rank: int = Field(ge=0, description="LoRA adapters of this rank on all linear layers; 0 = none")
     learning_rate: float = Field(gt=0, description="peak of AdamW's learning rate")
     weight_decay: float = Field(ge=0, description="of AdamW, not on biases and norms")
     batch_size: int = Field(ge=1, description="queries per step")
@@ -50,4 +51,4 @@ class DistillConfig(BaseModel):
     )
     max_query_tokens: int = Field(ge=8, description="queries are cut at this many tokens in training")
     control: bool = Field(description="train the InfoNCE-only control too (the report compares with it)")
-    seed: int = Field(description="of the order of the lists, what is drawn from them, clusters")
+    seed: int = Field(description="of the order of the lists, what is drawn from them, clusters, LoRA")

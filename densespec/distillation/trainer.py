@@ -1,8 +1,9 @@
-"""sentence-transformers' trainer, with batches of overlapping lists."""
+"""sentence-transformers' trainer, with batches of overlapping lists and checkpoints of adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
 from densespec.distillation.batching import overlapping_batches
+from densespec.distillation.lora import has_adapter, load_adapter
 
 Array = np.ndarray[Any, Any]
 
@@ -43,3 +45,18 @@ class ListTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         if self.clusters is None or dataset is not self.train_dataset:
             return super().get_batch_sampler(dataset, **given)
         return OverlapSampler(self.clusters, **given)
+
+    def load_weights(self, checkpoint: Path) -> None:
+        """Put the weights of a checkpoint into the model.
+
+        Args:
+            checkpoint: its folder, wherever that lies now.
+        """
+        if has_adapter(self.model):
+            # loading the folder would load the base model by its name, without its revision
+            load_adapter(self.model, checkpoint)
+        else:
+            super()._load_from_checkpoint(str(checkpoint))
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        self.load_weights(Path(checkpoint_path))

@@ -188,12 +188,7 @@ def train(
         model.load_state_dict(untuned)
     else:
         # not left to the trainer: it only logs that it could not load its best checkpoint
-        kept = type(model)(
-            str(checkpoints / f"checkpoint-{int(best['step'])}"),
-            device=str(model.device),
-            trust_remote_code=model.trust_remote_code,
-        )
-        model.load_state_dict(kept.state_dict())
+        trainer.load_weights(checkpoints / f"checkpoint-{int(best['step'])}")
     return Trained(curve, state.global_step, int(best["step"]))
 
 

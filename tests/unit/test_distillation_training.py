@@ -13,6 +13,7 @@ from torch import nn
 
 from densespec.distillation.batching import overlapping_batches
 from densespec.distillation.dev import dev_ndcg_measure
+from densespec.distillation.lora import add_adapter, merge_adapter
 from densespec.distillation.objective import ListCollator, TrainingLists
 from densespec.distillation.training import COMPLETE, train
 from densespec.records import Qrel
@@ -225,6 +226,40 @@ def test_overlapping_batches_are_the_same_after_a_kill(run, step, monkeypatch):
         run("killed", log=killer(step, "loss"), **options)
     resumed, resumed_weights = run("killed", **options)
     assert resumed == expected and same(resumed_weights, weights)
+
+
+def adapted(folder):
+    model = load_student(str(folder), device="cpu")
+    add_adapter(model, 4, seed=1)
+    return model
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_an_adapter_alone_is_trained_and_survives_a_kill(run, folder, side):
+    options = {"side": side, "learning_rate": 0.02}
+    expected, weights = run("whole", model=adapted(folder), **options)
+    assert expected.best_step > 0 and expected.curve[-1]["dev_loss"] < expected.curve[0]["dev_loss"]
+    before = adapted(folder).state_dict()
+    moved = [name for name, value in before.items() if not torch.equal(value, weights[name])]
+    assert moved and all("lora_" in name for name in moved)
+    for step, log in ((3, "eval_loss"), (6, "loss"), (6, "eval_loss")):
+        with pytest.raises(Killed):
+            run("killed", model=adapted(folder), log=killer(step, log), **options)
+    resumed, resumed_weights = run("killed", model=adapted(folder), **options)
+    assert resumed == expected and same(resumed_weights, weights)
+
+
+@pytest.mark.parametrize("learning_rate", [0.05, 0.3])
+def test_the_best_adapter_is_kept_or_none(run, folder, untuned, learning_rate):
+    options = {**RESTLESS, "learning_rate": learning_rate}
+    model = adapted(folder)
+    outcome, _ = run(model=model, **options)
+    merge_adapter(model)
+    best = min(outcome.curve, key=lambda row: row["dev_loss"])
+    assert outcome.best_step == best["step"] and (outcome.best_step == 0) == (learning_rate == 0.3)
+    assert same(model.state_dict(), untuned) == (outcome.best_step == 0)
+    again, _ = run("again", model=model, max_steps=1)
+    assert again.curve[0]["dev_loss"] == pytest.approx(best["dev_loss"], rel=1e-4)
 
 
 def test_a_training_killed_again_and_again_ends_the_same(run, whole):
