@@ -17,7 +17,7 @@ import numpy as np
 from densespec.distillation.config import DistillConfig
 from densespec.distillation.sampling import Lists, sample_lists
 from densespec.distillation.temperature import matching_temperature, mean_entropy
-from densespec.errors import run
+from densespec.errors import InputError, run
 from densespec.io.arrays import read_array
 from densespec.io.atomic import replacing_folder, write_text
 from densespec.io.jsonl import read_jsonl, write_json
@@ -64,6 +64,11 @@ def main() -> None:
     table = read_table(args.lists)
     passages = read_table(args.corpus / "passages.parquet")
     vectors = torch.from_numpy(np.array(read_array(args.passage_embeddings)))
+    if config.matryoshka_dims and max(config.matryoshka_dims) >= vectors.shape[1]:
+        raise InputError(
+            "distill.matryoshka_dims", expected=f"numbers under the student's {vectors.shape[1]} dimensions",
+            found=str(list(config.matryoshka_dims)), remedy="leave the larger ones out; the whole counts too",
+        )  # fmt: skip
     training = [n for n, split in enumerate(table["split"]) if split == "train"]
     dev = [n for n, split in enumerate(table["split"]) if split == "dev"]
     sampled = sample_lists(
@@ -147,6 +152,7 @@ def main() -> None:
                         "infonce_weight": infonce_weight,
                         "infonce_temperature": config.infonce_temperature,
                         "mask_ratio": config.mask_ratio,
+                        "dims": config.matryoshka_dims,
                     },
                     learning_rate=config.learning_rate, weight_decay=config.weight_decay,
                     batch_size=config.batch_size, mini_batch_tokens=config.mini_batch_tokens,

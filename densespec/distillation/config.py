@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,9 @@ class DistillConfig(BaseModel):
     infonce_temperature: float = Field(gt=0, description="τ_c of InfoNCE")
     mask_ratio: float = Field(
         gt=0, description="mask negatives whose teacher score exceeds this share of the positive's"
+    )
+    matryoshka_dims: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        description="leading dimensions that should serve alone; the loss is averaged over them and the whole"
     )
     lora_rank: int = Field(ge=0, description="LoRA adapters of this rank on all linear layers; 0 = none")
     learning_rate: float = Field(gt=0, description="peak of AdamW's learning rate")

@@ -16,7 +16,8 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
-from densespec.distillation.loss import ListBatch, LossParts, distillation_loss
+from densespec.distillation.loss import ListBatch, LossParts
+from densespec.distillation.matryoshka import matryoshka_loss
 from densespec.retrieval.encoding import prompt_for
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         lists: all lists, training and dev.
         passage_vectors: float32 (passages, dimension), fixed; None trains the passages' side too.
         mini_batch_tokens: tokens per forward pass of the gradient cache.
-        terms: keyword arguments of :func:`densespec.distillation.loss.distillation_loss`.
+        terms: keyword arguments of :func:`densespec.distillation.matryoshka.matryoshka_loss`.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         lists: TrainingLists,
         passage_vectors: Tensor | None,
         mini_batch_tokens: int,
-        terms: dict[str, float],
+        terms: dict[str, Any],
     ) -> None:
         super().__init__()
         self.model, self.lists, self.terms = model, lists, terms
@@ -171,7 +172,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
             teacher=self.lists.scores[numbers].to(labels.device),
             positive=self.lists.positive[numbers].to(labels.device),
         )
-        return distillation_loss(
+        return matryoshka_loss(
             functional.normalize(queries.float(), dim=1),
             functional.normalize(passages.float(), dim=1).to(queries.device),
             batch,

@@ -67,7 +67,7 @@ def train(
     passage_vectors: Tensor | None,
     checkpoints: Path,
     *,
-    terms: dict[str, float],
+    terms: dict[str, Any],
     learning_rate: float,
     weight_decay: float,
     batch_size: int,
