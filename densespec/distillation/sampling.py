@@ -27,34 +27,29 @@ class Lists(NamedTuple):
 def sample_lists(
     lists: Lists, query_ids: Sequence[str], training: Sequence[int], length: int, rule: str, seed: int
 ) -> Lists:
-    """The lists, those for training cut to ``length`` candidates by a rule; order and scores stay.
+    """The lists, those for training reduced to ``length`` candidates by a rule; order and scores stay.
 
     Args:
         lists: all lists, training and dev.
         query_ids: aligned; a query's draw depends on nothing else.
         training: numbers of the training lists. The others stay, so that dev losses of the rules compare.
         length: candidates kept.
-        rule: ``"top"``: the teacher's best; ``"spread"``: evenly over the range of its scores;
-            ``"random"``: drawn. Each keeps the best candidate and the positive.
+        rule: ``"spread"``: evenly over the range of the teacher's scores; ``"random"``: drawn; both keep its
+            best and the positive. ``"top"`` leaves the lists as they are: their first ones are the best.
         seed: of ``"random"``.
     """
+    if rule == "top":
+        return lists
     passages, scores, positive = list(lists.passages), list(lists.scores), list(lists.positive)
     for number in training:
         if rule == "random":
             keep = _random(len(scores[number]), positive[number], length, seed, query_ids[number])
-        elif rule == "spread":
-            keep = _spread(scores[number], positive[number], length)
         else:
-            keep = _top(len(scores[number]), positive[number], length)
+            keep = _spread(scores[number], positive[number], length)
         passages[number] = [lists.passages[number][place] for place in keep]
         scores[number] = [lists.scores[number][place] for place in keep]
         positive[number] = keep.index(positive[number])
     return Lists(passages, scores, positive)
-
-
-def _top(count: int, positive: int, length: int) -> list[int]:
-    keep = list(range(min(count, length)))
-    return keep if positive in keep else [*keep[:-1], positive]
 
 
 def _random(count: int, positive: int, length: int, seed: int, query_id: str) -> list[int]:
