@@ -28,6 +28,9 @@ def matryoshka_loss(
         terms: see :func:`densespec.distillation.loss.distillation_loss`.
     """
     parts = [distillation_loss(queries, passages, batch, **terms)]
+    if dims:  # of fixed vectors of a whole corpus, cut those that the lists name
+        named, places = batch.slots.clamp(min=0).unique(return_inverse=True)
+        passages, batch = passages[named], batch._replace(slots=places.where(batch.slots >= 0, -1))
     for dim in dims:
         short_queries, short_passages = (
             functional.normalize(vectors[:, :dim], dim=1) for vectors in (queries, passages)
