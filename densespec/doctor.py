@@ -110,6 +110,7 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("pyserini", False, pyserini),
         ("vllm", False, vllm),
         ("openai client", False, openai_client),
+        ("peft", False, lambda: package("peft", extra="lora", note=" for distill.lora_rank")),
         ("model hub", False, lambda: model_hub(network)),
     ]
     return [_guarded(name, required, check) for name, required, check in checks]

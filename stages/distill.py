@@ -17,8 +17,9 @@ import numpy as np
 
 from densespec.distillation.config import DistillConfig
 from densespec.distillation.launch import is_first_process, start_processes
+from densespec.distillation.sampling import Lists, sample_lists
 from densespec.distillation.temperature import matching_temperature, mean_entropy
-from densespec.errors import run
+from densespec.errors import InputError, run
 from densespec.io.arrays import read_array
 from densespec.io.atomic import replacing_folder, write_text
 from densespec.io.jsonl import read_jsonl, write_json
@@ -52,7 +53,14 @@ def main() -> None:
     quiet_libraries()
     import torch
 
+    from densespec.distillation.batching import (
+        cluster_lists,
+        distinct_share,
+        overlapping_batches,
+        random_batches,
+    )
     from densespec.distillation.dev import dev_ndcg_measure, require_affordable
+    from densespec.distillation.lora import add_adapter, merge_adapter
     from densespec.distillation.objective import TrainingLists
     from densespec.distillation.saving import save_student
     from densespec.distillation.training import train
@@ -60,11 +68,25 @@ def main() -> None:
     table = read_table(args.lists)
     passages = read_table(args.corpus / "passages.parquet")
     vectors = torch.from_numpy(np.array(read_array(args.passage_embeddings)))
-    lists = TrainingLists(
-        table["text"], table["passages"], table["scores"], table["positive"], config.list_length
-    )
+    if config.matryoshka_dims and max(config.matryoshka_dims) >= vectors.shape[1]:
+        raise InputError(
+            "distill.matryoshka_dims", expected=f"numbers under the student's {vectors.shape[1]} dimensions",
+            found=str(list(config.matryoshka_dims)), remedy="leave the larger ones out; the whole counts too",
+        )  # fmt: skip
     training = [n for n, split in enumerate(table["split"]) if split == "train"]
     dev = [n for n, split in enumerate(table["split"]) if split == "dev"]
+    sampled = sample_lists(
+        Lists(table["passages"], table["scores"], table["positive"]),
+        table["query_id"], training, config.list_length, config.list_sampling, config.seed,
+    )  # fmt: skip
+    lists = TrainingLists(table["text"], *sampled, config.list_length)
+    slots = lists.passages[training]
+    clusters = None
+    if config.batching == "overlap":
+        clusters = cluster_lists(slots, vectors, config.batch_size, config.seed)
+        batches = overlapping_batches(clusters, config.batch_size, config.seed, epoch=0)
+    else:
+        batches = random_batches(len(training), config.batch_size, config.seed)
 
     def fresh_student():  # type: ignore[no-untyped-def]
         return load_student(**student.model_dump())
@@ -112,11 +134,14 @@ def main() -> None:
     )  # fmt: skip
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
     metrics |= {"train_lists": len(training), "dev_lists": len(dev)}
+    metrics["distinct_share"] = distinct_share(slots, batches)
     metrics |= {"curves": {}, "steps": {}, "best_step": {}}
     unlocked = nullcontext(scratch_root() / "distill" / args.domain)
     with locked_scratch("distill", args.domain) if first else unlocked as scratch:
         for name, (kl_weight, infonce_weight) in objectives.items():
             model = fresh_student()
+            if config.lora_rank:
+                add_adapter(model, config.lora_rank, config.seed)
             if first:
                 say(f"train '{name}': KL x {kl_weight} + InfoNCE x {infonce_weight}, side {config.side}, "
                     f"{len(training)} lists of {lists.passages.shape[1]}")  # fmt: skip
@@ -134,15 +159,18 @@ def main() -> None:
                         "infonce_weight": infonce_weight,
                         "infonce_temperature": config.infonce_temperature,
                         "mask_ratio": config.mask_ratio,
+                        "dims": config.matryoshka_dims,
                     },
                     learning_rate=config.learning_rate, weight_decay=config.weight_decay,
                     batch_size=config.batch_size, mini_batch_tokens=config.mini_batch_tokens,
                     max_steps=config.max_steps, max_epochs=config.max_epochs,
                     warmup_share=config.warmup_share, final_share=config.final_share,
                     eval_steps=config.eval_steps, patience=config.patience, stop_on=config.stop_on,
-                    max_query_tokens=config.max_query_tokens, seed=config.seed,
+                    max_query_tokens=config.max_query_tokens, seed=config.seed, clusters=clusters,
                     gradient_checkpointing=config.gradient_checkpointing, dev_ndcg=measure, log=log,
                 )  # fmt: skip
+            if config.lora_rank:
+                merge_adapter(model)
             if not first:
                 continue
             with replacing_folder(args.out / name) as folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,10 @@ class DistillConfig(BaseModel):
         description="query: train the query encoder against the fixed passage embeddings; both: all of it"
     )
     list_length: int = Field(ge=2, description="passages per list in the loss; at most select.list_length")
+    list_sampling: Literal["top", "spread", "random"] = Field(
+        description="which candidates of a longer list are trained on: the teacher's best, evenly over the "
+        "range of its scores, or drawn; dev lists are always its best"
+    )
     student_temperature: float = Field(gt=0, description="τ_s of the student's softmax over cosines")
     teacher_temperature: float | None = Field(
         description="τ_t of the teacher's softmax over calibrated scores; null matches mean entropies on dev"
@@ -26,9 +30,16 @@ class DistillConfig(BaseModel):
     mask_ratio: float = Field(
         gt=0, description="mask negatives whose teacher score exceeds this share of the positive's"
     )
+    matryoshka_dims: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        description="leading dimensions that should serve alone; the loss is averaged over them and the whole"
+    )
+    lora_rank: int = Field(ge=0, description="LoRA adapters of this rank on all linear layers; 0 = none")
     learning_rate: float = Field(gt=0, description="peak of AdamW's learning rate")
     weight_decay: float = Field(ge=0, description="of AdamW, not on biases and norms")
     batch_size: int = Field(ge=1, description="queries per step, of all processes together")
+    batching: Literal["random", "overlap"] = Field(
+        description="which lists share a batch: any, or those that name the same passages"
+    )
     mini_batch_tokens: int = Field(
         ge=256, description="tokens per forward pass; larger batches go through the gradient cache"
     )
@@ -47,4 +58,4 @@ class DistillConfig(BaseModel):
     )
     max_query_tokens: int = Field(ge=8, description="queries are cut at this many tokens in training")
     control: bool = Field(description="train the InfoNCE-only control too (the report compares with it)")
-    seed: int = Field(description="of the order of the lists")
+    seed: int = Field(description="of the order of the lists, what is drawn from them, clusters, LoRA")

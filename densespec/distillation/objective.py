@@ -16,7 +16,8 @@ from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.nn import functional
 
-from densespec.distillation.loss import ListBatch, LossParts, distillation_loss
+from densespec.distillation.loss import ListBatch, LossParts
+from densespec.distillation.matryoshka import matryoshka_loss
 from densespec.distillation.sharing import gather, own_share, places
 from densespec.retrieval.encoding import prompt_for
 
@@ -127,7 +128,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         lists: all lists, training and dev.
         passage_vectors: float32 (passages, dimension), fixed; None trains the passages' side too.
         mini_batch_tokens: tokens per forward pass.
-        terms: keyword arguments of :func:`densespec.distillation.loss.distillation_loss`.
+        terms: keyword arguments of :func:`densespec.distillation.matryoshka.matryoshka_loss`.
     """
 
     passage_vectors: Tensor | None
@@ -138,7 +139,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         lists: TrainingLists,
         passage_vectors: Tensor | None,
         mini_batch_tokens: int,
-        terms: dict[str, float],
+        terms: dict[str, Any],
     ) -> None:
         super().__init__()
         self.model, self.lists, self.terms = model, lists, terms
@@ -186,7 +187,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
             positive=self.lists.positive[numbers].to(labels.device),
         )
         passages = unit[1] if self.passage_vectors is None else self.passage_vectors
-        return distillation_loss(unit[0][labels[:, 1]], passages, batch, **self.terms)
+        return matryoshka_loss(unit[0][labels[:, 1]], passages, batch, **self.terms)
 
     def _weighted(self, parts: LossParts) -> dict[str, Tensor]:
         return {

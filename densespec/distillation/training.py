@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import Tensor, nn
@@ -14,12 +15,13 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 
 from densespec.distillation.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
-from densespec.distillation.sharing import WholeBatchTrainer
 from densespec.errors import InputError
 from densespec.runtime.progress import say
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+Array = np.ndarray[Any, Any]
 
 
 class Trained(NamedTuple):
@@ -55,7 +57,7 @@ def train(
     passage_vectors: Tensor | None,
     checkpoints: Path,
     *,
-    terms: dict[str, float],
+    terms: dict[str, Any],
     learning_rate: float,
     weight_decay: float,
     batch_size: int,
@@ -70,6 +72,7 @@ def train(
     max_query_tokens: int,
     seed: int,
     gradient_checkpointing: bool = False,
+    clusters: Array | None = None,
     dev_ndcg: Callable[[SentenceTransformer], float] | None = None,
     log: Callable[[dict[str, float], int], None] = lambda numbers, step: None,
 ) -> Trained:
@@ -103,6 +106,7 @@ def train(
         max_query_tokens: longer queries are cut in training.
         seed: order of the lists.
         gradient_checkpointing: keep activations of the layers' borders only, and compute the others again.
+        clusters: see :class:`densespec.distillation.trainer.ListTrainer`.
         dev_ndcg: nDCG@10 of a model on the judged dev queries; None if there are none.
         log: gets every logged number and its step.
 
@@ -111,6 +115,8 @@ def train(
     """
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainingArguments
+
+    from densespec.distillation.trainer import ListTrainer
 
     judged = stop_on == "ndcg"
     if judged and dev_ndcg is None:
@@ -171,7 +177,8 @@ def train(
     with arguments.main_process_first(local=False):
         last, state = last_complete(checkpoints)
     arguments.eval_on_start = last is None  # a checkpoint remembers it
-    trainer = WholeBatchTrainer(
+    trainer = ListTrainer(
+        clusters=clusters,
         model=model,
         args=arguments,
         train_dataset=Dataset.from_dict({"list": training}),
@@ -194,12 +201,7 @@ def train(
         model.load_state_dict(untuned)
     else:
         # not left to the trainer: it only logs that it could not load its best checkpoint
-        kept = type(model)(
-            str(checkpoints / f"checkpoint-{int(best['step'])}"),
-            device=str(model.device),
-            trust_remote_code=model.trust_remote_code,
-        )
-        model.load_state_dict(kept.state_dict())
+        trainer.load_weights(checkpoints / f"checkpoint-{int(best['step'])}")
     return Trained(curve, state.global_step, int(best["step"]))
 
 

@@ -47,7 +47,10 @@ def curves_section(distill: Mapping[str, Any]) -> Html:
         if key in distill
     ]
     side = {"query": "query encoder only", "both": "both encoders"}.get(str(distill.get("side")))
-    said = ". ".join(filter(None, ["; ".join(lead), ", ".join(lists), f"Trained: {side}" if side else ""]))
+    share = distill.get("distinct_share")
+    overlap = f"{share:.0%} of a batch's passages are distinct" if share is not None else ""
+    trained = f"Trained: {side}" if side else ""
+    said = ". ".join(filter(None, ["; ".join(lead), ", ".join(lists), trained, overlap]))
     return join([tag("p", said + "." if said else None, cls="lead"), panels(figures)])
 
 

@@ -118,6 +118,27 @@ def test_the_gradient_cache_serves_each_term_alone(model, weights):
     assert total(found).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
+@pytest.mark.parametrize("fixed", [False, True], ids=["both", "query"])
+def test_leading_dimensions_of_both_sides_count(model, fixed):
+    """Fixed passage vectors are cut too."""
+    numbers, tasks = [0, 1, 3], ("query",) if fixed else ("query", "document")
+    vectors = torch.tensor(model.encode_document(PASSAGES, normalize_embeddings=True))
+    queries = model(model.preprocess([LISTS.queries[n] for n in numbers], prompt="query: "))
+    lists = ListBatch(*(values[numbers] for values in (LISTS.passages, LISTS.scores, LISTS.positive)))
+    expected = [
+        distillation_loss(
+            functional.normalize(queries["sentence_embedding"][:, :dim], dim=1),
+            functional.normalize(vectors[:, :dim], dim=1), lists, **TERMS,
+        ).total
+        for dim in (32, 8)
+    ]  # fmt: skip
+    batch = collate(model, numbers, None if fixed else PASSAGES)
+    loss = ListwiseDistillation(model, LISTS, vectors if fixed else None, 64, {**TERMS, "dims": (8,)})
+    found = loss(features(batch, *tasks), batch["label"])
+    found = sum(found.values()) if isinstance(found, dict) else found
+    assert found.item() == pytest.approx((sum(expected) / 2).item(), abs=1e-5)
+
+
 @pytest.mark.parametrize("budget", [1, 40, 100_000])
 def test_each_distinct_text_is_encoded_once_per_pass(model, monkeypatch, budget):
     encoded = []

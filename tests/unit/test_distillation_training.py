@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from densespec.distillation.batching import overlapping_batches
 from densespec.distillation.checkpoints import COMPLETE
 from densespec.distillation.dev import dev_ndcg_measure, require_affordable
+from densespec.distillation.lora import add_adapter, merge_adapter
 from densespec.distillation.loss import ListBatch, distillation_loss
-from densespec.distillation.objective import TrainingLists
+from densespec.distillation.objective import ListCollator, TrainingLists
 from densespec.distillation.training import train
 from densespec.errors import InputError
 from densespec.records import Qrel
@@ -196,6 +198,71 @@ def test_a_killed_training_ends_with_the_same_weights_and_curve(run, whole, side
     assert resumed == expected
     assert same(resumed_weights, weights)
     assert min(step for step in steps if step) >= step, "finished steps are not made again"
+
+
+#: Of the 14 training lists, by topic.
+CLUSTERS = np.arange(14) % 5
+
+
+@pytest.mark.parametrize("step", [3, 6, 7])
+def test_overlapping_batches_are_the_same_after_a_kill(run, step, monkeypatch):
+    """Four steps per epoch: 6 and 7 go on inside the second one."""
+    batches = []
+    collate = ListCollator.__call__
+
+    def looking(self, rows):
+        batches.append([row["list"] for row in rows])
+        return collate(self, rows)
+
+    monkeypatch.setattr(ListCollator, "__call__", looking)
+    options = {"clusters": CLUSTERS, "eval_steps": 1}
+    expected, weights = run("whole", **options)
+    seen = [batch for batch in batches if max(batch) < 14]
+    for epoch in (0, 1):
+        assert seen[4 * epoch : 4 * epoch + 4] == overlapping_batches(CLUSTERS, 4, 3, epoch)
+    dev = [batch for batch in batches if min(batch) >= 14]
+    batches.clear()
+    random, _ = run("random", eval_steps=1)
+    assert [batch for batch in batches if min(batch) >= 14] == dev, "dev batches do not depend on it"
+    assert random.curve[0] == expected.curve[0] and random != expected
+    with pytest.raises(Killed):
+        run("killed", log=killer(step, "loss"), **options)
+    resumed, resumed_weights = run("killed", **options)
+    assert resumed == expected and same(resumed_weights, weights)
+
+
+def adapted(folder):
+    model = load_student(str(folder), device="cpu")
+    add_adapter(model, 4, seed=1)
+    return model
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_an_adapter_alone_is_trained_and_survives_a_kill(run, folder, side):
+    options = {"side": side, "learning_rate": 0.02}
+    expected, weights = run("whole", model=adapted(folder), **options)
+    assert expected.best_step > 0 and expected.curve[-1]["dev_loss"] < expected.curve[0]["dev_loss"]
+    before = adapted(folder).state_dict()
+    moved = [name for name, value in before.items() if not torch.equal(value, weights[name])]
+    assert moved and all("lora_" in name for name in moved)
+    for step, log in ((3, "eval_loss"), (6, "loss"), (6, "eval_loss")):
+        with pytest.raises(Killed):
+            run("killed", model=adapted(folder), log=killer(step, log), **options)
+    resumed, resumed_weights = run("killed", model=adapted(folder), **options)
+    assert resumed == expected and same(resumed_weights, weights)
+
+
+@pytest.mark.parametrize("learning_rate", [0.05, 0.3])
+def test_the_best_adapter_is_kept_or_none(run, folder, untuned, learning_rate):
+    options = {**RESTLESS, "learning_rate": learning_rate}
+    model = adapted(folder)
+    outcome, _ = run(model=model, **options)
+    merge_adapter(model)
+    best = min(outcome.curve, key=lambda row: row["dev_loss"])
+    assert outcome.best_step == best["step"] and (outcome.best_step == 0) == (learning_rate == 0.3)
+    assert same(model.state_dict(), untuned) == (outcome.best_step == 0)
+    again, _ = run("again", model=model, max_steps=1)
+    assert again.curve[0]["dev_loss"] == pytest.approx(best["dev_loss"], rel=1e-4)
 
 
 def test_a_training_killed_again_and_again_ends_the_same(run, whole):

@@ -132,6 +132,7 @@ DISTILL = {
     "side": "query",
     "train_lists": 4,
     "dev_lists": 1,
+    "distinct_share": 0.254,
     "curves": {
         name: [
             {"step": 0.0, "dev_loss": 0.4, "dev_ndcg_at_10": 0.5},
@@ -273,6 +274,7 @@ def test_everything_is_on_the_page_in_order_and_well_formed(domain, monkeypatch)
         "The student closes 50% of the gap",
         "Distillation beats the control",
         "They agree",
+        "25% of a batch's passages are distinct",
         "bm25 0.50, dense 0.50 (even)",
         "9 judged dev queries",
         "dvc repro evaluate@words",
