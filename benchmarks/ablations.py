@@ -564,7 +564,7 @@ def cells_of(rows: Mapping[str, dict[str, Any]]) -> list[list[str]]:
     """Cells of the table.
 
     Args:
-        rows: name → what :func:`keep` wrote. Holm's correction is over all that are compared with the default.
+        rows: name → what :func:`keep` wrote. Holm's correction is over all compared with the default.
     """
     tested = {name: row["against"]["default"]["p"] for name, row in rows.items()
               if "default" in row.get("against", {})}  # fmt: skip
