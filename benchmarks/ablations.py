@@ -77,7 +77,8 @@ class Ablation(NamedTuple):
 
     Attributes:
         changes: parameters, as ``dvc exp run -S`` takes them.
-        needs: ``"log"``, ``"queries"`` (written ones) or both; a domain without them has no such row.
+        needs: what a domain must have for the row: ``log``, ``queries`` (written ones), ``kinds``
+            (several of them), the name of a kind.
     """
 
     changes: tuple[str, ...]
@@ -113,7 +114,7 @@ ABLATIONS = {
     "lr-1e-5": Ablation(("distill.learning_rate=1.0e-5",)),
     "lr-1e-4": Ablation(("distill.learning_rate=1.0e-4",)),
     "lr-2e-4": Ablation(("distill.learning_rate=2.0e-4",)),
-    # a query's dev hash does not change: the default's dev lists stay dev lists
+    # whatever the share, lists that are dev by default stay dev
     "half-the-lists": Ablation(("select.dev_share=0.55",)),
     "quarter-of-the-lists": Ablation(("select.dev_share=0.775",)),
     "tenth-of-the-lists": Ablation(("select.dev_share=0.91",)),
@@ -121,13 +122,16 @@ ABLATIONS = {
     "paper-filter": Ablation(("select.source_rank=1", "select.min_top_quantile=0.25"), QUERIES),
     "no-log": Ablation(("mine.use_log=false",), MIXED),
     "log-only": Ablation(("generate.writers=[extractive]", "generate.extractive_passages=0"), MIXED),
-    "log-and-extractive": Ablation(("generate.extractive_passages=200",), frozenset({"log"})),
-    **{f"{kind}-alone": Ablation((f"kinds=[{kind}]", "mine.use_log=false"), QUERIES) for kind in KINDS},
+    "more-extractive": Ablation(("generate.extractive_passages=200",), frozenset({"log"})),
+    **{
+        f"{kind}-alone": Ablation((f"kinds=[{kind}]", "mine.use_log=false"), frozenset({"kinds", kind}))
+        for kind in KINDS
+    },
     "paper": Ablation(PAPER),
 }
-#: With short lists and small batches, or a CPU makes no step in minutes. The trials set the steps.
+#: Rows with a time budget have short lists and small batches: a CPU makes few steps with both sides.
 BUDGET = ("distill.max_epochs=1000", "distill.list_length=16", "distill.batch_size=16")
-#: Rows with a time budget: the sides that are trained one after the other, each in an equal part of it.
+#: The sides that they train, one after the other, each in an equal part of the time.
 BUDGETED = {"query": ("query",), "both": ("both",), "query-then-both": ("query", "both")}
 
 
@@ -149,7 +153,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.list:
         for name, ablation in ABLATIONS.items():
-            print(f"{name:26}{' '.join(ablation.changes)}")
+            print(f"{name:25} {' '.join(ablation.changes)}")
         return
     chosen = chosen_rows(args.only, args.minutes)
     home = args.work.resolve() / args.domain
@@ -158,14 +162,14 @@ def main() -> None:
     prepare(domain, args.data)
     if not (domain.figures / "default.json").is_file():
         run_default(domain)
+    domain.git("reset", "--quiet", "--hard")
+    rows = {name: changes for name in chosen if (changes := applicable(name, domain)) is not None}
+    for name in set(chosen) - set(rows):
+        print(f"{name}: not for {domain.name}, or its recipe already", file=sys.stderr)
     machine = heading()[1]
     failed = []
-    for name in chosen:
+    for name, changes in rows.items():
         if (domain.figures / f"{name}.json").is_file():
-            continue
-        changes = applicable(name, domain)
-        if changes is None:
-            print(f"--- {name}: not for {domain.name}, or its default already", file=sys.stderr)
             continue
         print(f"\n=== {domain.name}: {name} ===", file=sys.stderr, flush=True)
         if name in BUDGETED:
@@ -175,10 +179,10 @@ def main() -> None:
         if not done:
             failed.append(name)
         if args.out:
-            write_text(args.out, "\n".join(document(domain, machine)) + "\n")
-    print("", *document(domain, machine), sep="\n")
+            write_text(args.out, document(domain, machine))
+    print(f"\n{document(domain, machine)}")
     if args.out:
-        write_text(args.out, "\n".join(document(domain, machine)) + "\n")
+        write_text(args.out, document(domain, machine))
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
         sys.exit(1)
@@ -261,7 +265,7 @@ def prepare(domain: Domain, data: Path | None) -> None:
     values = yaml.safe_load(overrides.read_text(encoding="utf-8"))
     values["distill"]["control"] = False
     if base.startswith("scifact"):  # as published: its dev queries must not choose the teacher's weights
-        values["score"].setdefault("hybrid", {})["min_dev_queries"] = 1_000_000
+        values["score"] = {"hybrid": {"min_dev_queries": 1_000_000}}
     overrides.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     made.write_text(commit, encoding="utf-8")
 
@@ -303,10 +307,13 @@ def applicable(name: str, domain: Domain) -> tuple[str, ...] | None:
     """The changes of a row; None where the domain lacks what it needs, or has these values anyway."""
     if name in BUDGETED:
         return ()
-    has = {"log" if kind == "log" else "queries" for kind, n in domain.read("select")["funnel"].items()
-           if n["written"]}  # fmt: skip
-    changes = ABLATIONS[name].changes
-    if not ABLATIONS[name].needs <= has or all(same(change, domain.parameters()) for change in changes):
+    funnel = domain.read("select")["funnel"]
+    has = {kind for kind, counts in funnel.items() if counts["written"]}
+    written = has - {"log"}
+    has |= {"queries"} if written else set()
+    has |= {"kinds"} if len(written) > 1 else set()
+    changes, needs = ABLATIONS[name]
+    if not needs <= has or all(same(change, domain.parameters()) for change in changes):
         return None
     return changes
 
@@ -399,7 +406,7 @@ def budgeted(domain: Domain, name: str, minutes: float) -> float:
         else:
             folder = domain.figures.parent / f"{name}-{side}"
             save_query_encoder(domain.clone / "models" / domain.name / "specialised", folder)
-            options, start = ("--single-item",), (f"student.model={folder}",)
+            options, start = ("--single-item",), (f"student.model=../{folder.name}",)
     return seconds
 
 
@@ -543,7 +550,7 @@ def mean_kl(
     return float(kl)
 
 
-def document(domain: Domain, machine: str) -> list[str]:
+def document(domain: Domain, machine: str) -> str:
     """The table of all rows that are finished."""
     rows = {
         name: read_json(path)
@@ -553,11 +560,9 @@ def document(domain: Domain, machine: str) -> list[str]:
     dev = len(dev_lists(domain.figures)["slots"])
     queries = len(rows["default"]["scores"]["ndcg_at_10"])
     commit = (domain.figures / "commit").read_text(encoding="utf-8")[:10]
-    return [
-        f"### {domain.name}", "",
-        f"{queries} judged dev queries, {dev} dev lists, commit {commit}. {machine}", "",
-        *(f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *cells_of(rows))),
-    ]  # fmt: skip
+    about = f"{queries} judged dev queries, {dev} dev lists, commit {commit}. {machine}"
+    table = [f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *cells_of(rows))]
+    return "\n".join([f"### {domain.name}", "", about, "", *table, ""])
 
 
 def cells_of(rows: Mapping[str, dict[str, Any]]) -> list[list[str]]:
