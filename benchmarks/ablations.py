@@ -488,7 +488,8 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
         model = load_student(**student)
         fingerprint = student_fingerprint(student["model"], student["revision"])
     else:
-        model, fingerprint = load_student(str(folder)), student_fingerprint(str(folder))
+        # not the folder's digest: it is remembered, and the next experiment has the same folder
+        model, fingerprint = load_student(str(folder)), domain.read("distill")["fingerprint"]
     shards = Path(domain.environment["DENSESPEC_SCRATCH"]) / "encode"
     passages = read_array(domain.clone / "data" / "candidates" / domain.name / "passage_embeddings.npy")
     if folder is not None and model_side(folder) == "both":
