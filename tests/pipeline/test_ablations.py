@@ -1,0 +1,63 @@
+"""The benchmark of ablations on the tiny repository: experiments, figures, table."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.pipeline.repository import DOMAIN, PROJECT, environment, git
+
+pytestmark = pytest.mark.slow
+
+
+def best(distill: dict[str, Any]) -> dict[str, float]:
+    """The dev evaluation whose weights were kept."""
+    curve = distill["curves"]["specialised"]
+    return next(row for row in curve if row["step"] == distill["best_step"]["specialised"])
+
+
+def test_figures_of_an_experiment_are_those_of_its_training(
+    tiny_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(PROJECT / "benchmarks")
+    ablations = importlib.import_module("ablations")
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "commit").write_text("0123456789abcdef")
+    scratch = str(tmp_path / "scratch")
+    domain = ablations.Domain(DOMAIN, tiny_copy, figures, environment(tiny_copy, DENSESPEC_SCRATCH=scratch))
+    monkeypatch.chdir(tiny_copy)  # tiny-student is a relative path
+    ablations.run_default(domain)
+    untuned, default = (ablations.read_json(figures / f"{name}.json") for name in ("untuned", "default"))
+    distill = domain.read("distill")
+    start = distill["curves"]["specialised"][0]
+    assert np.mean(untuned["scores"]["ndcg_at_10"]) == pytest.approx(start["dev_ndcg_at_10"], abs=1e-3)
+    assert np.mean(default["scores"]["ndcg_at_10"]) == pytest.approx(
+        best(distill)["dev_ndcg_at_10"], abs=1e-3
+    )
+
+    # the domain's file sets the learning rate, which would hide that of params.yaml
+    changes = ("distill.infonce_weight=0", "distill.learning_rate=2.0e-4")
+    seconds = ablations.experiment(domain, "kl-only", changes)
+    overrides = yaml.safe_load((tiny_copy / "conf/domains" / f"{DOMAIN}.yaml").read_text())
+    assert float(overrides["distill"]["learning_rate"]) == 2e-4
+    ablations.keep(domain, "kl-only", changes, seconds)
+    row = ablations.read_json(figures / "kl-only.json")
+    distill = domain.read("distill")
+    assert np.mean(row["scores"]["ndcg_at_10"]) == pytest.approx(best(distill)["dev_ndcg_at_10"], abs=1e-3)
+    assert row["kl"] == pytest.approx(best(distill)["dev_loss"], rel=0.02)
+    assert (
+        row["kl"] < untuned["kl"] == pytest.approx(distill["curves"]["specialised"][0]["dev_loss"], rel=0.02)
+    )
+    assert "kl-only" in git(tiny_copy, "for-each-ref", "refs/exps")
+    table = ablations.document(domain, "A machine.")
+    assert [line.split(" | ")[0] for line in table.splitlines()[6:]] == [
+        "| untuned",
+        "| default",
+        "| kl-only",
+    ]
