@@ -5,11 +5,12 @@ the overrides in conf/collections/NAME.yaml), runs `dvc repro evaluate@NAME`, an
 What is measured is therefore a commit, and nothing in the repository changes.
 
 collections:
-  scifact-log   SciFact; its training claims are an unlabelled query log
-  scifact       SciFact; only queries that the extractive writer makes from the passages
-  cranfield     Cranfield; the same
-  nl2bash-log   NL2Bash; its training queries are an unlabelled query log
-  nl2bash       NL2Bash; only extractive queries
+  scifact-log       SciFact; its training claims are an unlabelled log, without near-copies of test claims
+  scifact-log-near  the same with near-copies, without equal ones
+  scifact           SciFact; only queries that the extractive writer makes from the passages
+  cranfield         Cranfield; the same
+  nl2bash-log       NL2Bash; its training queries are an unlabelled query log
+  nl2bash           NL2Bash; only extractive queries
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ NL2BASH = Collection("nl2bash", "NL2Bash", "MIT")
 LOG = ("--log-split", "train")
 COLLECTIONS = {
     "scifact-log": SCIFACT._replace(options=LOG),
+    "scifact-log-near": SCIFACT._replace(options=LOG),
     "scifact": SCIFACT,
     "cranfield": Collection("cranfield", "Cranfield", "unknown"),
     "nl2bash-log": NL2BASH._replace(options=LOG),
