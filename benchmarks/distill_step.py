@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from measuring import (
+    MAX_TOKENS,
     in_own_process,
     machine,
     matmul_rate,
@@ -43,10 +44,12 @@ from measuring import (
     of_shape,
     peak_memory,
     publish,
+    random_texts,
     report,
     table,
     weights_of,
-)  # fmt: skip
+    whole_words,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +65,6 @@ HEAD = (
     *("queries", "contender", "texts encoded", "queries timed", "s per step", "queries/s", "× slower"),
     *("peak GB", "loss", "% of roof"),
 )
-MAX_TOKENS = 512
 DIMENSIONS = 8  # of the sphere: with it lists overlap as those of pydocs do
 QUERY_TOKENS = 12
 STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 0.05, 0.1
@@ -178,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
     add("--slots-at-most", type=int, default=-1, metavar="N",
         help="slots of a contender that encodes all; 0: no limit (default: 640, on a GPU 0)")  # fmt: skip
     add("--check", type=int, default=16, metavar="N",
-        help="compare losses of 2 steps on N queries, run whole; 0: don't (default: %(default)s)")  # fmt: skip
+        help="compare losses of 2 steps on N queries; 0: don't (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0)
     add("--out", type=Path, help="append the results to this file")
     add("--worker", help=argparse.SUPPRESS)
@@ -257,20 +259,12 @@ def draw_batch(
     if overlap:
         chosen = np.argsort(-(queries @ queries[chosen[0]]))[:size]
     candidates = np.argsort(-(queries[chosen] @ points.T), axis=1)[:, :length]
-    factors = np.exp(spread * random.standard_normal(passages) - spread**2 / 2)
-    lengths = np.clip(np.round(passage_tokens * factors), 4, MAX_TOKENS).astype(int) - 2
     return Batch(
-        passages=[" ".join(random.choice(words, count)) for count in lengths],
-        queries=[" ".join(random.choice(words, QUERY_TOKENS - 2)) for _ in range(size)],
+        passages=random_texts(words, passages, passage_tokens, spread, random),
+        queries=random_texts(words, size, QUERY_TOKENS, 0.0, random),
         candidates=candidates,
         scores=-np.sort(-random.random(candidates.shape, dtype=np.float32), axis=1),
     )
-
-
-def whole_words(model: SentenceTransformer) -> list[str]:
-    """Words that are one token each to a BERT tokenizer (and about one to others)."""
-    vocabulary = model.tokenizer.get_vocab()
-    return sorted(word for word in vocabulary if word.isascii() and word.isalpha() and word.islower())
 
 
 def by_engine(model: SentenceTransformer, batch: Batch, setting: Setting) -> Measured:
@@ -504,7 +498,7 @@ def notes(result: dict[str, Any]) -> list[str]:
         "this batch size; peak GB: resident memory of the process, on a GPU memory of tensors; loss: KL of",
         "the untuned weights on the whole batch, DistillKLDivLoss without its factor τ²; % of roof: 6 ×",
         "weights × tokens of the texts encoded (no padding, no second forward, no attention scores) per",
-        f"second, of a square matrix product's rate in the same process ({result['roof'] / 1e12:.2f} TFLOP/s).",
+        f"second, of a square matrix product, {result['roof'] / 1e12:.2f} TFLOP/s for the first row.",
     ]
 
 

@@ -14,12 +14,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from real_collections import ROOT, git, processor
 
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
+#: Longest text that a BERT model takes.
+MAX_TOKENS = 512
 #: The last line that a measuring process prints starts with this.
 RESULT = "result: "
 
@@ -119,6 +122,29 @@ def of_shape(shape: str, model_id: str, max_tokens: int) -> SentenceTransformer:
         model[0].model = AutoModel.from_config(config).to(model.device)
         model[1] = Pooling(config.hidden_size, "mean" if bert else "lasttoken")
     return model
+
+
+def whole_words(model: SentenceTransformer) -> list[str]:
+    """Words that are one token each to a BERT tokenizer (and about one to others)."""
+    vocabulary = model.tokenizer.get_vocab()
+    return sorted(word for word in vocabulary if word.isascii() and word.isalpha() and word.islower())
+
+
+def random_texts(
+    words: Sequence[str], count: int, tokens: int, spread: float, random: np.random.Generator
+) -> list[str]:
+    """Texts of random words.
+
+    Args:
+        words: of :func:`whole_words`.
+        count: of texts.
+        tokens: mean length, with a BERT tokenizer's two special tokens.
+        spread: σ of the lengths' logarithm; 0 makes all equal.
+        random: source of chance.
+    """
+    factors = np.exp(spread * random.standard_normal(count) - spread**2 / 2)  # of mean 1
+    lengths = np.clip(np.round(tokens * factors), 4, MAX_TOKENS).astype(int) - 2
+    return [" ".join(random.choice(words, length)) for length in lengths]
 
 
 def machine() -> str:
