@@ -31,7 +31,8 @@ def step() -> Any:
 
 def drawn(step: Any, size: int = SIZE, **changes: Any) -> Batch:
     options = {
-        "passages": 40, "length": 4, "passage_tokens": 12, "spread": 0.5, "pool": 60, "overlap": False, "seed": 0,
+        "passages": 40, "length": 4, "passage_tokens": 12, "spread": 0.5, "pool": 60, "overlap": False,
+        "seed": 0,
     }  # fmt: skip
     batch: Batch = step.draw_batch(size, WORDS, **(options | changes))
     return batch

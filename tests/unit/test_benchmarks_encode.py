@@ -80,14 +80,16 @@ def test_ndcg_is_one_for_vectors_that_find_the_relevant_passage(program: Any, tm
 
 
 def test_a_table_is_printed_and_appended(
-    program: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: Any, folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     out = tmp_path / "RESULTS.md"
     out.write_text("# Results\n")
     monkeypatch.setattr(program, "in_own_process", lambda script, *options: in_this_process(program, options))
     monkeypatch.setattr(
         sys, "argv",
-        ["encode.py", "--model", str(folder), "--data", str(TINY), "--contenders", "densespec,budget", "--out", str(out)],
+        ["encode.py", "--model", str(folder), "--data", str(TINY), "--contenders", "densespec,budget",
+         "--out", str(out)],
     )  # fmt: skip
     program.main()
     text = out.read_text()
