@@ -335,9 +335,10 @@ def by_onnx(model: SentenceTransformer, budget: int, folder: Path, int8: bool = 
 
     shape = {0: torch.export.Dim("texts", min=1, max=4096), 1: torch.export.Dim("tokens", min=2, max=512)}
     path = folder / "model.onnx"
-    example = torch.ones((2, 8), dtype=torch.long)
+    # two tensors: one given twice would be exported as one input
+    ids, mask = torch.ones((2, 8), dtype=torch.long), torch.ones((2, 8), dtype=torch.long)
     program = torch.onnx.export(
-        Export().eval(), (example, example), dynamo=True, dynamic_shapes=(shape, shape), verbose=False
+        Export().eval(), (ids, mask), dynamo=True, dynamic_shapes=(shape, shape), verbose=False
     )
     program.save(str(path))
     if int8:

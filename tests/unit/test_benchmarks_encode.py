@@ -52,6 +52,17 @@ def test_vectors_are_those_of_the_model(
     assert np.abs(found - expected).max() < tolerance
 
 
+def test_vectors_of_onnxruntime_are_those_of_the_model(program: Any, folder: Path, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    from densespec.retrieval.student import load_student
+
+    model = load_student(str(folder), device="cpu")
+    expected = model.encode_document(TEXTS, normalize_embeddings=True)
+    found = program.CONTENDERS["onnx"](model, 24, tmp_path)(TEXTS, "document")
+    assert np.abs(found - expected).max() < 1e-5
+
+
 def test_batches_hold_the_budget_with_padding_and_every_text_once(program: Any) -> None:
     lengths = [3, 50, 7, 7, 20, 1, 9, 30]
     batches = program.batches(lengths, 40)
