@@ -38,6 +38,7 @@ from real_collections import (
     heading,
     refuse,
     source_of,
+    table,
     timed,
 )
 
@@ -562,8 +563,7 @@ def document(domain: Domain, machine: str) -> str:
     queries = len(rows["default"]["scores"]["ndcg_at_10"])
     commit = (domain.figures / "commit").read_text(encoding="utf-8")[:10]
     about = f"{queries} judged dev queries, {dev} dev lists, commit {commit}. {machine}"
-    table = [f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *cells_of(rows))]
-    return "\n".join([f"### {domain.name}", "", about, "", *table, ""])
+    return "\n".join([f"### {domain.name}", "", about, "", *table(HEAD, cells_of(rows)), ""])
 
 
 def cells_of(rows: Mapping[str, dict[str, Any]]) -> list[list[str]]:

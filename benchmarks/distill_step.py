@@ -46,10 +46,10 @@ from measuring import (
     publish,
     random_texts,
     report,
-    table,
     weights_of,
     whole_words,
 )
+from real_collections import table
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ contenders:
   sentence-transformers       SentenceTransformer.encode with its defaults: sorted, batches of 32 texts
   sentence-transformers-bf16  the same with weights in bfloat16
   densespec                   densespec.retrieval.encoding.encode: resumable shards of 256 texts
-  densespec-tokens            the same with token and sentence vectors, as stage mine calls it by default
+  densespec-tokens            the same with token vectors, as stage mine calls it by default
   budget                      sorted by tokens, as many texts per batch as --tokens holds with padding
   budget-bf16                 the same under autocast to bfloat16
   compile                     budget, torch.compile (needs a C++ compiler)
@@ -37,10 +37,10 @@ from measuring import (
     publish,
     random_texts,
     report,
-    table,
     weights_of,
     whole_words,
 )
+from real_collections import table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -268,7 +268,7 @@ def by_densespec(model: SentenceTransformer, budget: int, folder: Path, tokens: 
 
 
 def by_densespec_tokens(model: SentenceTransformer, budget: int, folder: Path) -> Encode:
-    """The same with token and sentence vectors."""
+    """The same with token vectors."""
     return by_densespec(model, budget, folder, tokens=True)
 
 

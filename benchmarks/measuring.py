@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from real_collections import ROOT, git, processor
+from real_collections import ROOT, cores, git, memory, processor
 
 if TYPE_CHECKING:
     import torch
@@ -153,14 +153,12 @@ def machine() -> str:
 
     # only what is measured: a changed document changes no figure
     changed = git("status", "--porcelain", "--", "densespec", "benchmarks/*.py")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     parts = [
         f"Commit {git('rev-parse', '--short=10', 'HEAD')}{' with uncommitted changes' if changed else ''}",
         f"{platform.system()} {platform.machine()}",
         processor(),
-        f"{cores} cores ({torch.get_num_threads()} threads)",
-        f"{memory:.0f} GiB",
+        f"{cores()} cores ({torch.get_num_threads()} threads)",
+        memory(),
         f"Python {platform.python_version()}",
         *(f"{name} {found}" for name in PACKAGES if (found := installed(name))),
     ]
@@ -178,11 +176,6 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def publish(lines: Sequence[str], out: Path | None) -> None:

@@ -104,7 +104,7 @@ def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="densespec-collections-"))
     clone = work / "clone"
     environment = environment_for(args.scratch.resolve() if args.scratch else work / "scratch")
-    lines = [*heading(), "", *(f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD)))]
+    lines = [*heading(), "", *table(HEAD)]
     failed, embedded = [], set()
     try:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
@@ -243,12 +243,10 @@ def heading() -> list[str]:
     changed = git("status", "--porcelain", "--", "densespec", "stages", "conf", "dvc.yaml", "params.yaml")
     if changed:
         print(f"warning: {len(changed.splitlines())} uncommitted changes are not measured", file=sys.stderr)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "sentence-transformers"))
     return [
         f"nDCG@10 on the test queries, commit {commit}.",
-        f"{platform.system()} {platform.machine()}, {processor()}, {cores} cores, {memory:.0f} GiB, "
+        f"{platform.system()} {platform.machine()}, {processor()}, {cores()} cores, {memory()}, "
         f"Python {platform.python_version()}, {packages}.",
     ]
 
@@ -257,6 +255,21 @@ def git(*arguments: str) -> str:
     """Output of a git command in this repository."""
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def cores() -> int | None:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def memory() -> str:
+    """Memory of this machine."""
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> list[str]:
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def processor() -> str:

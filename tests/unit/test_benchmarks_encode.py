@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_models import tiny_bi_encoder
-
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TINY = Path(__file__).resolve().parents[1] / "data" / "tiny"
 TEXTS = ["heart", "gene therapy in mice", "the river and the mountain", "open a file", "a b c d e f g h i j"]
@@ -25,12 +23,6 @@ def program() -> Any:
     finally:
         sys.path.remove(str(BENCHMARKS))
     return encode
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    prompts = {"query": "query: ", "document": "passage: "}
-    return tiny_bi_encoder(tmp_path_factory.mktemp("models") / "tiny", prompts=prompts)
 
 
 @pytest.mark.parametrize("task", ["query", "document"])

@@ -12,8 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from densespec.distillation.objective import ListwiseDistillation
 from densespec.distillation.training import train
 from densespec.retrieval.student import load_student, quiet_libraries
-from tests.tiny_models import tiny_bi_encoder
-from tests.unit.test_distillation_reference import PROMPTS, TERMS, case, encoded, features_of
+from tests.tiny_models import PROMPTS, tiny_bi_encoder
+from tests.unit.test_distillation_reference import TERMS, case, encoded, features_of
 
 torch.set_num_threads(1)
 BATCHES = [[0, 1, 2, 3, 4, 5, 6], [6, 0, 3], [4]]  # a text twice; fewer queries than processes

@@ -11,10 +11,9 @@ from densespec.distillation.loss import ListBatch, distillation_loss
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.distillation.temperature import matching_temperature, mean_entropy
 from densespec.retrieval.student import load_student
-from tests.tiny_models import tiny_bi_encoder
+from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 torch.set_num_threads(1)
-PROMPTS = {"query": "query: ", "document": "passage: "}
 PASSAGES = [
     "open a file and read its lines",
     "a socket",

@@ -16,10 +16,9 @@ import torch
 
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.retrieval.student import load_student
-from tests.tiny_models import STOP_WORDS, WORDS, tiny_bi_encoder
+from tests.tiny_models import PROMPTS, STOP_WORDS, WORDS, tiny_bi_encoder
 
 torch.set_num_threads(1)
-PROMPTS = {"query": "query: ", "document": "passage: "}
 TERMS = {
     "student_temperature": 0.05,
     "teacher_temperature": 0.3,

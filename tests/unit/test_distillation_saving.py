@@ -14,10 +14,9 @@ from densespec.distillation.objective import ListCollator, TrainingLists
 from densespec.distillation.saving import NOTE, save_student
 from densespec.retrieval.encoding import encode
 from densespec.retrieval.student import load_student, student_fingerprint
-from tests.tiny_models import tiny_bi_encoder
+from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 torch.set_num_threads(1)
-PROMPTS = {"query": "query: ", "document": "passage: "}
 TEXTS = ["open a file", "a socket. It waits for a server!", "heart disease", "the river " * 80]
 MAX_TOKENS = 32
 

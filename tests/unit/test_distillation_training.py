@@ -21,10 +21,9 @@ from densespec.distillation.training import train
 from densespec.errors import InputError
 from densespec.records import Qrel
 from densespec.retrieval.student import load_student, quiet_libraries
-from tests.tiny_models import tiny_bi_encoder
+from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 torch.set_num_threads(1)
-PROMPTS = {"query": "query: ", "document": "passage: "}
 TOPICS = [
     "file line read",
     "socket server network",
