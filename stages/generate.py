@@ -1,9 +1,9 @@
 """Write queries of one kind for the corpus's seed passages.
 
 Writers are tried in the order of params 'generate.writers': 'recorded' replays queries that a large
-language model wrote for the same passage, 'extractive' rephrases salient spans of passages that have
-none. Every query then passes the same filters; the metrics count what each of them dropped. The output is
-a dataset with its own card.
+language model wrote for the same passage, 'transformers', 'openai' and 'vllm' ask a language model now,
+'extractive' rephrases salient spans of the passage. Every query then passes the same filters; the metrics
+count what each of them dropped. The output is a dataset with its own card.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from densespec.errors import run
 from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
-from densespec.generation.prompt import read_prompt
+from densespec.generation.prompt import load_prompt
 from densespec.generation.recorded import read_recordings
 from densespec.generation.registry import WRITERS
 from densespec.generation.writer import Setting
@@ -46,15 +46,19 @@ def main() -> None:
     student = load_section("student", StudentConfig, args.domain)
     started = time.monotonic()
 
-    prompt = read_prompt(args.prompts, args.kind)
+    prompt = load_prompt(
+        args.prompts, args.kind, config.prompts.get(args.kind), config.examples.get(args.kind)
+    )
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
     corpus = [Passage(*row) for row in zip(table["id"], table["title"], table["text"], strict=True)]
-    seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed]
+    wanted = config.kinds is None or args.kind in config.kinds
+    seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed and wanted]
     asked = sample(seeds, config.max_passages, config.seed) if config.max_passages else seeds
     recordings = read_recordings(args.recordings)
 
-    with locked_scratch("generate", f"{args.domain}-{args.kind}"):
+    usage: dict[str, dict[str, float]] = {}
+    with locked_scratch("generate", f"{args.domain}-{args.kind}") as scratch:
         quiet_libraries()
         setting = Setting(
             corpus, recordings.get(args.kind, {}), prompt, config.language, config.max_words,
@@ -63,7 +67,7 @@ def main() -> None:
                 student.model, student.revision, student.max_tokens, student.trust_remote_code,
                 scratch_root() / "encode",
             ),
-            student_name(student.model, student.revision),
+            student_name(student.model, student.revision), config, scratch, usage,
         )  # fmt: skip
         outcome = write_queries(
             asked, args.kind, {name: WRITERS[name] for name in config.writers}, setting,
@@ -79,7 +83,8 @@ def main() -> None:
     )  # fmt: skip
     with replacing_folder(args.out) as folder:
         write_dataset(folder, queries, card, prompt)
-    write_json(args.metrics, {"seeds": len(seeds), "asked": len(asked), **counts(outcome, prompt.version)})
+    metrics = {"seeds": len(seeds), "asked": len(asked), **counts(outcome, prompt.version)}
+    write_json(args.metrics, {**metrics, **({"usage": usage} if usage else {})})
     print(f"{len(queries)} {args.kind} queries for {card['passages']} passages "
           f"in {time.monotonic() - started:.0f} s")  # fmt: skip
 

@@ -181,3 +181,50 @@ def _delete(folder: Path) -> None:
     import shutil
 
     shutil.rmtree(folder)
+
+
+#: Turns in plain marks, so that a test can read a prompt off; the roles are those of every chat template.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def tiny_language_model(path: Path, *, seed: int = 0, max_tokens: int = 2048, chat: bool = True) -> Path:
+    """Write an instruct model (Llama, 2 layers of 32 dimensions, one token per byte) and return its folder.
+
+    It writes gibberish that depends on the prompt, any script's bytes among it.
+
+    Args:
+        path: folder to create.
+        seed: of the weights.
+        max_tokens: longest prompt with its answer.
+        chat: with a chat template.
+    """
+    import torch
+
+    _quiet()
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    alphabet = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    bytes_as_tokens = Tokenizer(models.BPE({token: n for n, token in enumerate(alphabet)}, []))
+    bytes_as_tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bytes_as_tokens.decoder = decoders.ByteLevel()
+    bytes_as_tokens.add_special_tokens(special)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bytes_as_tokens, pad_token="<|pad|>", eos_token="<|end|>",
+        model_max_length=max_tokens, chat_template=CHAT_TEMPLATE if chat else None,
+    )  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=len(alphabet), hidden_size=HIDDEN, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, intermediate_size=64, max_position_embeddings=max_tokens,
+        initializer_range=0.3, pad_token_id=0, bos_token_id=None, eos_token_id=1,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        llama = LlamaForCausalLM(config)
+    llama.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path

@@ -2,9 +2,85 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from densespec.generation.registry import WRITERS
+
+
+class LlmConfig(BaseModel):
+    """``generate.llm``: what the writers transformers, openai and vllm ask their language model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        default="", description="folder or hub id of an instruct model, or the name that an endpoint gives it"
+    )
+    revision: str | None = Field(default=None, description="commit of a hub model; null for its newest")
+    trust_remote_code: bool = Field(
+        default=False, description="run code that comes with the model; needs a pinned revision"
+    )
+    temperature: float = Field(default=0.8, ge=0, description="of sampling; 0 for the likeliest token")
+    max_tokens: int = Field(default=50, ge=1, description="longest answer (tokens)")
+    passage_chars: int = Field(default=2048, ge=100, description="where passages are cut (characters)")
+    examples: int = Field(default=3, ge=0, description="few-shot examples, drawn per passage; 0 for none")
+    template_options: dict[str, Any] = Field(
+        default={}, description="for the chat template, such as {enable_thinking: false}"
+    )
+    shard_size: int = Field(
+        default=256, ge=1, description="queries kept at a time: as many are lost when a run is killed"
+    )
+
+
+class TransformersConfig(BaseModel):
+    """``generate.transformers``: the writer that runs a model in this process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(default=16, ge=1, description="requests per forward pass")
+    device: str | None = Field(default=None, description="torch device; null for a GPU where there is one")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of the weights; auto: the checkpoint's on a GPU, float32 on a CPU"
+    )
+
+
+class OpenAIConfig(BaseModel):
+    """``generate.openai``: the writer that asks an OpenAI-compatible endpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s@?#]+)?$",  # no user or password
+        description="address up to /v1; empty for $OPENAI_BASE_URL, or OpenAI's own",
+    )
+    concurrency: int = Field(default=16, ge=1, description="most requests at a time")
+    timeout: float = Field(default=120.0, gt=0, description="of one request (seconds)")
+    retries: int = Field(default=8, ge=0, description="of one request, each after a longer pause")
+    price_in: float = Field(default=0.0, ge=0, description="of a million prompt tokens, in any currency")
+    price_out: float = Field(default=0.0, ge=0, description="of a million completion tokens")
+
+
+class VllmConfig(BaseModel):
+    """``generate.vllm``: the writer that runs vLLM's engine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tensor_parallel: int = Field(default=1, ge=1, description="GPUs that one copy of the model is split over")
+    data_parallel: int = Field(default=1, ge=1, description="copies of the model, a process each")
+    gpu_memory_utilization: float = Field(
+        default=0.9, gt=0, le=1, description="share of a GPU's memory for weights and cache"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of the weights; auto: the checkpoint's, float32 as 16 bits"
+    )
+    max_model_len: int | None = Field(
+        default=None, ge=64, description="longest prompt with its answer (tokens); null for the model's own"
+    )
+    enforce_eager: bool = Field(
+        default=False, description="no CUDA graphs or compilation: starts sooner, writes slower"
+    )
 
 
 class GenerateConfig(BaseModel):
@@ -33,6 +109,19 @@ class GenerateConfig(BaseModel):
         description="of the passages and queries, as BCP 47; only en is phrased, others get bare spans",
     )
     seed: int = Field(default=0, description="of sampling and phrasing")
+    kinds: list[str] | None = Field(
+        default=None, description="of params kinds, those this domain gets queries of; null for all"
+    )
+    prompts: dict[str, str] = Field(
+        default={}, description="kind → own prompt in place of prompts/<kind>.txt, its version line first"
+    )
+    examples: dict[str, list[dict[str, str]]] = Field(
+        default={}, description="kind → own few-shot pool, of entries with passage and query"
+    )
+    llm: LlmConfig = LlmConfig()
+    transformers: TransformersConfig = TransformersConfig()
+    openai: OpenAIConfig = OpenAIConfig()
+    vllm: VllmConfig = VllmConfig()
 
     @field_validator("writers")
     @classmethod

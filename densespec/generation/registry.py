@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from densespec.generation import extractive, recorded
+from densespec.generation import extractive, openai, recorded, transformers, vllm
 from densespec.generation.writer import QueryWriter
 
 WRITERS: dict[str, QueryWriter] = {
     "recorded": recorded.write,
     "extractive": extractive.write,
+    "transformers": transformers.write,
+    "openai": openai.write,
+    "vllm": vllm.write,
 }

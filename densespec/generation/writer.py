@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from densespec.generation.prompt import Prompt
 from densespec.records import Passage
+
+if TYPE_CHECKING:
+    from densespec.generation.config import GenerateConfig
 
 Array = np.ndarray[Any, Any]
 #: Texts and task (``"query"`` or ``"document"``) → float32 (texts, dimension), length 1.
@@ -52,6 +56,9 @@ class Setting(NamedTuple):
         seed: of the run; derive one per request with :func:`~densespec.runtime.seeds.seed_for`.
         embed: the untuned student; finished shards are kept in scratch.
         student: the student's name.
+        parameters: section ``generate``, for what single writers need beyond this.
+        scratch: where finished shards live.
+        usage: writer → what it took (tokens, seconds, …); a writer adds its own entry.
     """
 
     corpus: Sequence[Passage]
@@ -63,6 +70,9 @@ class Setting(NamedTuple):
     seed: int
     embed: Embed
     student: str
+    parameters: GenerateConfig
+    scratch: Path
+    usage: dict[str, dict[str, float]]
 
 
 class QueryWriter(Protocol):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder
 from densespec.generation.extractive import write as extractive
 from densespec.generation.filters import rejection
@@ -65,6 +68,9 @@ def setting(passages, **changes) -> Setting:
         "seed": 0,
         "embed": embed,
         "student": "test",
+        "parameters": GenerateConfig(),
+        "scratch": Path(),
+        "usage": {},
     }
     return Setting(**{**values, **changes})
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
+from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
 from densespec.generation.english import base_form, gerund, third_person
 from densespec.generation.extractive import write as extractive
@@ -53,6 +55,9 @@ def setting(model, folder, **changes) -> Setting:
         "seed": 0,
         "embed": student_embedder(str(model), None, None, False, folder),
         "student": "tiny",
+        "parameters": GenerateConfig(),
+        "scratch": Path(),
+        "usage": {},
     }
     return Setting(**{**values, **changes})
 

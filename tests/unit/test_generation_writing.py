@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,9 @@ def setting(**changes) -> Setting:
         "seed": 0,
         "embed": lambda texts, task: np.zeros((len(texts), 2), np.float32),
         "student": "tiny",
+        "parameters": GenerateConfig(),
+        "scratch": Path(),
+        "usage": {},
     }
     return Setting(**{**values, **changes})
 
@@ -184,8 +188,8 @@ def test_bad_prompts(tmp_path, content, message):
 
 
 def test_config_names_unknown_writers():
-    assert GenerateConfig().writers == list(WRITERS)
-    with pytest.raises(ValueError, match="unknown writer vlm; there are: recorded, extractive"):
+    assert GenerateConfig(writers=list(WRITERS)).writers == list(WRITERS)
+    with pytest.raises(ValueError, match=r"unknown writer vlm; there are: recorded, .*, vllm"):
         GenerateConfig(writers=["recorded", "vlm"])
     with pytest.raises(ValueError, match="at most once"):
         GenerateConfig(writers=["recorded", "recorded"])

@@ -1,0 +1,197 @@
+"""The writer that runs a language model in this process: small models on a CPU or one GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from densespec.errors import InputError
+from densespec.generation.chat import Request
+from densespec.generation.language_model import STOP, Answer, llm_location, write_in_shards
+from densespec.generation.writer import Setting, Written
+from densespec.records import Passage
+from densespec.retrieval.student import student_fingerprint
+
+
+class Engine(NamedTuple):
+    """A loaded model.
+
+    Attributes:
+        model: causal language model.
+        tokenizer: with a chat template; pads on the left.
+        stops: ids of tokens that end an answer: end of turn, and all that hold a line break.
+        longest: most tokens that prompt and answer may have together.
+    """
+
+    model: Any
+    tokenizer: Any
+    stops: list[int]
+    longest: int
+
+
+def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[Written]:
+    """Yield one query per passage.
+
+    Each answer is drawn with its own random numbers, so other requests in its batch or shard change it
+    no further than the rounding of a padded forward pass.
+
+    Raises:
+        InputError: the model cannot be had, has no chat template, or a prompt is too long for it.
+    """
+    llm, own = setting.parameters.llm, setting.parameters.transformers
+    location = llm_location(llm.model, llm.revision, llm.trust_remote_code)
+    device = own.device or _device()
+    dtype = "float32" if own.dtype == "auto" and device == "cpu" else own.dtype
+
+    @cache
+    def engine() -> Engine:
+        return load_engine(location, llm.revision, device, dtype, llm.trust_remote_code)
+
+    def answer(requests: Sequence[Request]) -> list[Answer]:
+        return answers(
+            engine(), requests, temperature=llm.temperature, max_tokens=llm.max_tokens,
+            batch_size=own.batch_size, template_options=llm.template_options,
+        )  # fmt: skip
+
+    identity = [student_fingerprint(llm.model, llm.revision), device.split(":")[0], dtype]
+    yield from write_in_shards("transformers", identity, answer, passages, kind, setting)
+
+
+def load_engine(
+    location: str, revision: str | None, device: str, dtype: str, trust_remote_code: bool
+) -> Engine:
+    """Load a causal language model and its tokenizer; weights from safetensors only.
+
+    Args:
+        location: folder or hub id.
+        revision: commit of a hub model.
+        device: torch device.
+        dtype: name of a torch type, or ``"auto"`` for the checkpoint's.
+        trust_remote_code: run code that comes with the model.
+
+    Raises:
+        InputError: it cannot be had, or has no chat template.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    loading = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(location, padding_side="left", **loading)
+        model = AutoModelForCausalLM.from_pretrained(location, dtype=dtype, use_safetensors=True, **loading)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"params.yaml: generate.llm.model = {location}",
+            expected="a causal language model with safetensors weights",
+            found=str(error).splitlines()[0],
+            remedy="check id and revision; without network give a folder",
+        ) from None
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"params.yaml: generate.llm.model = {location}",
+            expected="an instruct model: its tokenizer has a chat template",
+            found="no chat template",
+            remedy="take the instruct version of the model",
+        )
+    model.to(device).eval()
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    texts = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
+    breaks = [number for number, text in enumerate(texts) if STOP in text]
+    stops = sorted({*breaks, *(n for n in (*ends, tokenizer.eos_token_id) if n is not None)})
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(stops[0])
+    # the checkpoint's own defaults (top-p, repetition penalty, …) would come on top of ours
+    model.generation_config = GenerationConfig(eos_token_id=stops, pad_token_id=tokenizer.pad_token_id)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
+    return Engine(model, tokenizer, stops, longest)
+
+
+def answers(
+    engine: Engine,
+    requests: Sequence[Request],
+    *,
+    temperature: float,
+    max_tokens: int,
+    batch_size: int,
+    template_options: dict[str, Any],
+) -> list[Answer]:
+    """The model's answers, in the order of the requests; batches are of similar length.
+
+    Args:
+        engine: the model.
+        requests: any number.
+        temperature: of sampling; 0 takes the likeliest token.
+        max_tokens: longest answer.
+        batch_size: requests per forward pass.
+        template_options: for the chat template.
+
+    Raises:
+        InputError: a prompt that leaves no room for its answer.
+    """
+    import torch
+    from transformers import LogitsProcessorList
+
+    model, tokenizer = engine.model, engine.tokenizer
+    prompts = [
+        tokenizer.apply_chat_template(
+            request.messages, add_generation_prompt=True, tokenize=True, return_dict=True, **template_options
+        )["input_ids"]
+        for request in requests
+    ]
+    if max(map(len, prompts)) + max_tokens > engine.longest:
+        raise InputError(
+            "params.yaml: generate.llm",
+            expected=f"prompt and answer within the model's {engine.longest} tokens",
+            found=f"a prompt of {max(map(len, prompts))} and max_tokens {max_tokens}",
+            remedy="lower passage_chars or examples, or take a model with a longer context",
+        )
+    given: list[Answer] = [Answer("", 0, 0)] * len(requests)
+    order = sorted(range(len(requests)), key=lambda number: -len(prompts[number]))
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        inputs = tokenizer.pad({"input_ids": [prompts[n] for n in batch]}, return_tensors="pt")
+        draws = np.stack([np.random.default_rng(requests[n].seed).random(max_tokens) for n in batch])
+        width = inputs["input_ids"].shape[1]
+        with torch.inference_mode():
+            outputs = model.generate(
+                **inputs.to(model.device), max_new_tokens=max_tokens, do_sample=False,
+                logits_processor=LogitsProcessorList([_Sampler(draws, temperature, width)]),
+            )  # fmt: skip
+        for number, tokens in zip(batch, outputs[:, width:].tolist(), strict=True):
+            end = next((place + 1 for place, token in enumerate(tokens) if token in engine.stops), None)
+            text = tokenizer.decode(tokens[:end], skip_special_tokens=True)
+            given[number] = Answer(text, len(prompts[number]), len(tokens[:end]))
+    return given
+
+
+class _Sampler:
+    """Draws each token by inverting the cumulative distribution at a given uniform number.
+
+    As the only logits processor it leaves one token possible, which greedy decoding then takes. torch's
+    own sampling would draw for a whole batch from one generator.
+    """
+
+    def __init__(self, draws: np.ndarray[Any, Any], temperature: float, width: int) -> None:
+        self.draws, self.temperature, self.width = draws, temperature, width  # draws: (batch, max_tokens)
+
+    def __call__(self, tokens: Any, logits: Any) -> Any:
+        """Of logits (batch, vocabulary): 0 for the drawn token, -inf for all others."""
+        import torch
+
+        if not self.temperature:
+            return logits
+        wide = (logits.cpu() if logits.device.type == "mps" else logits).double()  # mps has no float64
+        cumulated = (wide / self.temperature).softmax(-1).cumsum(-1)
+        draws = torch.from_numpy(self.draws[:, tokens.shape[1] - self.width]).to(wide.device)
+        chosen = torch.searchsorted(cumulated, draws[:, None] * cumulated[:, -1:], right=True)
+        chosen = chosen.clamp(max=logits.shape[-1] - 1).to(logits.device)
+        return torch.full_like(logits, -torch.inf).scatter_(-1, chosen, 0.0)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
