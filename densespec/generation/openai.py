@@ -157,6 +157,8 @@ class _Endpoint:
                 )
             return _answer(completion), ""
         except openai.APIStatusError as error:
+            if error.code == "content_filter":  # this passage alone, and for good: a query that is dropped
+                return Answer("", 0, 0), ""
             problem = self._told(error)
             if error.status_code not in RETRIED and error.status_code < 500:
                 remedy = "check generate.openai.base_url, generate.llm and OPENAI_API_KEY"

@@ -1,0 +1,223 @@
+"""The writer ``transformers`` on a tiny random Llama: against a slow reference, and with its shards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from densespec.errors import InputError
+from densespec.generation.chat import Request, chat_requests
+from densespec.generation.config import GenerateConfig
+from densespec.generation.language_model import Answer, write_in_shards
+from densespec.generation.prompt import Example, Prompt
+from densespec.generation.transformers import answers, load_engine
+from densespec.generation.transformers import write as transformers
+from densespec.generation.writer import Setting
+from densespec.records import Passage
+from tests.tiny_models import tiny_language_model
+
+PROMPT = Prompt("question/1", "Ask.\n\nPassage:\n{passage}\n", (Example("ein Fluss", "was fließt?"),))
+PASSAGES = [Passage(f"p{n}", "", f"Passage {n}, 第{n}章. " * (1 + n % 4)) for n in range(11)]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory) -> Path:
+    return tiny_language_model(tmp_path_factory.mktemp("llama") / "tiny-llama")
+
+
+@pytest.fixture(scope="module")
+def engine(llama):
+    return load_engine(str(llama), None, "cpu", "float32", False)
+
+
+@pytest.fixture(scope="module")
+def requests():
+    return chat_requests(
+        PASSAGES, "question", PROMPT, language="de", examples=1, passage_chars=60, seed=3
+    )  # fmt: skip
+
+
+def given(engine, requests, **changes) -> list[Answer]:
+    values = {"temperature": 0.8, "max_tokens": 24, "batch_size": 4, "template_options": {}}
+    return answers(engine, requests, **{**values, **changes})
+
+
+def setting(llama, scratch, passages=PASSAGES, *, llm=None, seed=0, **changes) -> Setting:
+    parameters = GenerateConfig(
+        llm={"model": str(llama), "shard_size": 4, "max_tokens": 12, **(llm or {})}, **changes
+    )
+    return Setting(
+        passages, {}, PROMPT, "en", 20, 6, seed, lambda texts, task: np.zeros((len(texts), 2)), "tiny",
+        parameters, scratch, {},
+    )  # fmt: skip
+
+
+def written(llama, scratch, passages=PASSAGES, **changes) -> list[str]:
+    return [w.text for w in transformers(passages, "question", setting(llama, scratch, passages, **changes))]
+
+
+@pytest.mark.parametrize("temperature", [0.8, 0.0])
+def test_equals_one_request_and_one_whole_forward_pass_at_a_time(engine, requests, temperature):
+    """Reference: no batch, no padding, no cache; each token is where the running sum passes its draw."""
+    import torch
+
+    for request, answer in zip(requests, given(engine, requests, temperature=temperature), strict=True):
+        text = "".join(f"<|{m['role']}|>{m['content']}<|end|>" for m in request.messages) + "<|assistant|>"
+        prompt = engine.tokenizer(text, add_special_tokens=False)["input_ids"]
+        tokens, draws = [], np.random.default_rng(request.seed).random(24)
+        while len(tokens) < 24 and not (tokens and tokens[-1] in engine.stops):
+            with torch.inference_mode():
+                logits = engine.model(torch.tensor([prompt + tokens])).logits[0, -1].double().numpy()
+            weights = np.exp((logits - logits.max()) / (temperature or 1.0))
+            total, token = 0.0, -1
+            while total <= draws[len(tokens)] * weights.sum():
+                token += 1
+                total += weights[token]
+            tokens.append(token if temperature else int(logits.argmax()))
+        assert answer.text == engine.tokenizer.decode(tokens, skip_special_tokens=True)
+        assert (answer.prompt_tokens, answer.completion_tokens) == (len(prompt), len(tokens))
+
+
+def test_answers_end_at_the_turn_or_line(engine, requests):
+    many = [Request(request.messages, seed) for request in requests for seed in range(12)]
+    found = given(engine, many, max_tokens=60)
+    lengths = [answer.completion_tokens for answer in found]
+    assert min(lengths) < 60 and max(lengths) == 60
+    assert any("\n" in answer.text for answer in found)  # up to there; the shards cut it off
+    assert all("\n" not in answer.text[:-1] for answer in found)
+    assert len({answer.text for answer in found}) > 100
+
+
+def test_other_requests_do_not_matter(engine, requests):
+    together = given(engine, requests, batch_size=len(requests))
+    assert together == given(engine, requests, batch_size=1) == given(engine, requests, batch_size=3)
+    assert together[::-1] == given(engine, requests[::-1])
+    assert together[5:7] == given(engine, requests[5:7])
+
+
+def test_draws_follow_the_model(engine, requests):
+    """First tokens of many seeds are distributed as the softmax says."""
+    import torch
+
+    many = [Request(requests[0].messages, seed) for seed in range(2000)]
+    first = [answer.text for answer in given(engine, many, max_tokens=1, batch_size=500)]
+    prompt = engine.tokenizer.apply_chat_template(
+        requests[0].messages, add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+    with torch.inference_mode():
+        chances = (engine.model(torch.tensor([prompt])).logits[0, -1] / 0.8).softmax(-1)
+    for token in chances.topk(5).indices.tolist():
+        text = engine.tokenizer.decode([token], skip_special_tokens=True)
+        same = [
+            n for n in range(len(chances)) if engine.tokenizer.decode([n], skip_special_tokens=True) == text
+        ]
+        expected = float(chances[same].sum())
+        spread = (expected * (1 - expected) / len(first)) ** 0.5
+        assert abs(first.count(text) / len(first) - expected) < 5 * spread
+
+
+def test_the_checkpoints_own_sampling_settings_do_not_count(llama, tmp_path, engine, requests):
+    from transformers import GenerationConfig
+
+    other = Path(shutil.copytree(llama, tmp_path / "other"))
+    GenerationConfig(
+        do_sample=True, temperature=0.1, top_k=1, repetition_penalty=5.0, eos_token_id=[1]
+    ).save_pretrained(other)
+    assert given(load_engine(str(other), None, "cpu", "float32", False), requests) == given(engine, requests)
+
+
+def test_the_same_again_and_from_shards_without_the_model(llama, tmp_path, monkeypatch):
+    first = written(llama, tmp_path / "a")
+    assert first == written(llama, tmp_path / "b") and len(first) == len(PASSAGES)
+    assert first != written(llama, tmp_path / "c", seed=1)
+    monkeypatch.setattr("densespec.generation.transformers.load_engine", None)
+    assert first == written(llama, tmp_path / "a")
+
+
+def test_a_run_that_dies_goes_on(llama, tmp_path, monkeypatch):
+    complete = setting(llama, tmp_path / "complete")
+    expected = list(transformers(PASSAGES, "question", complete))
+    died = transformers(PASSAGES, "question", setting(llama, tmp_path / "a"))
+    for _ in range(6):  # into the second of three shards
+        next(died)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").iterdir()}
+    assert len(kept) == 2
+    asked = []
+
+    def counting(engine, requests, **named):
+        asked.extend(requests)
+        return answers(engine, requests, **named)
+
+    monkeypatch.setattr("densespec.generation.transformers.answers", counting)
+    resumed = setting(llama, tmp_path / "a")
+    assert list(transformers(PASSAGES, "question", resumed)) == expected
+    assert len(asked) == len(PASSAGES) - 8
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    for use in (complete.usage["transformers"], resumed.usage["transformers"]):
+        assert use.pop("seconds") > 0
+    assert complete.usage == resumed.usage and complete.usage["transformers"]["requests"] == len(PASSAGES)
+
+
+def test_what_changes_a_query_changes_its_shard(llama, tmp_path):
+    def shards(**changes):
+        passages = changes.pop("passages", PASSAGES[:4])
+        prompt = changes.pop("prompt", PROMPT)
+        made = setting(llama, tmp_path / "scratch", passages, **changes)._replace(prompt=prompt)
+        before = set((tmp_path / "scratch").glob("*.npz"))
+        list(transformers(passages, changes.get("kind", "question"), made))
+        return set((tmp_path / "scratch").glob("*.npz")) - before
+
+    assert len(shards()) == 1 and not shards()
+    assert not shards(copy_ngram=2, transformers={"batch_size": 2})  # filters and speed
+    for change in (
+        {"seed": 1}, {"llm": {"temperature": 0.7}}, {"llm": {"max_tokens": 9}}, {"llm": {"examples": 0}},
+        {"llm": {"passage_chars": 100}, "passages": [Passage("p", "", "x" * 200)]},
+        {"transformers": {"dtype": "bfloat16"}}, {"passages": PASSAGES[1:5]},
+        {"prompt": PROMPT._replace(template="Ask!\n\n{passage}")},
+        {"prompt": PROMPT._replace(examples=(Example("a", "b"),))},
+    ):  # fmt: skip
+        assert len(shards(**change)) == 1, change
+
+
+def test_a_passage_of_other_scripts(llama, tmp_path):
+    passages = [
+        Passage("jp", "規則", "河川の水位が上がると、市は橋を閉鎖する。"),
+        Passage("de", "", "Größe 🙂"),
+    ]
+    texts = written(llama, tmp_path, passages)
+    assert all(isinstance(text, str) and text.encode("utf-8") for text in texts)
+
+
+def test_texts_come_out_of_shards_as_they_went_in(llama, tmp_path):
+    said = ["  だ?  ", "", "zwei\nZeilen", "half \ud83d of a pair", "\nnichts"]
+
+    def answer(requests):
+        return [Answer(text, 1, 2) for text in said[: len(requests)]]
+
+    made = setting(llama, tmp_path, PASSAGES[:5], llm={"shard_size": 5})
+    for _ in range(2):
+        texts = [w.text for w in write_in_shards("test", [], answer, PASSAGES[:5], "question", made)]
+        assert texts == ["だ?", "", "zwei", "half ? of a pair", ""]
+    assert made.usage["test"]["completion_tokens"] == 20
+
+
+def test_names_what_is_wrong_with_a_model(llama, tmp_path):
+    with pytest.raises(InputError, match=r"generate.llm.model\n(.|\n)*language model"):
+        written("", tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        written("models/none", tmp_path)
+    with pytest.raises(InputError, match="pinned revision"):
+        written(llama, tmp_path, llm={"trust_remote_code": True})
+    base = tiny_language_model(tmp_path / "base", chat=False)
+    with pytest.raises(InputError, match="chat template"):
+        written(base, tmp_path)
+    short = tiny_language_model(tmp_path / "short", max_tokens=64)
+    with pytest.raises(InputError, match=r"within the model's 64 tokens(.|\n)*passage_chars"):
+        written(short, tmp_path)
+    weights = Path(shutil.copytree(llama, tmp_path / "pickled"))
+    (weights / "model.safetensors").rename(weights / "pytorch_model.bin")
+    with pytest.raises(InputError, match="safetensors"):
+        written(weights, tmp_path)
