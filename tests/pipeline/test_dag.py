@@ -192,9 +192,10 @@ def test_comments_and_docstrings_rerun_nothing(tiny_copy: Path) -> None:
     assert status(tiny_copy) == {}
 
 
-def test_a_prompt_reruns_its_kind_only(tiny_copy: Path) -> None:
-    with (tiny_copy / "densespec/generation/prompts/question.txt").open("a") as prompt:
-        prompt.write("Be brief.\n")
+@pytest.mark.parametrize("name", ["question.txt", "question.examples.jsonl"])
+def test_a_prompt_or_pool_reruns_its_kind_only(name: str, tiny_copy: Path) -> None:
+    with (tiny_copy / "densespec/generation/prompts" / name).open("a") as file:
+        file.write("\n")
     dvc(tiny_copy, "repro", "code")
     assert set(status(tiny_copy)) == {f"generate@{DOMAIN}-question"}
 

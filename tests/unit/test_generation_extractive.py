@@ -216,6 +216,18 @@ def test_stage(repository, monkeypatch):
     assert card["licence"] == "MIT" and card["writers"]["recorded"] == 1
 
 
+def test_a_domain_may_leave_a_kind_out_or_bring_its_own_prompt(repository, monkeypatch):
+    own = "version: tickets/4\nAsk about\n\n{passage}\n"
+    (repository / "conf/domains/docs.yaml").write_text(
+        json.dumps({"generate": {"kinds": ["question"], "prompts": {"question": own}}, "student": {}})
+    )
+    run_stage(monkeypatch, "question", "first")
+    assert "## The prompt, tickets/4" in (repository / "first/README.md").read_text(encoding="utf-8")
+    run_stage(monkeypatch, "claim", "left-out")
+    assert (repository / "left-out/queries.jsonl").read_bytes() == b""
+    assert json.loads((repository / "left-out.json").read_text())["seeds"] == 0
+
+
 def test_stage_gives_the_same_bytes_again_from_shards_and_without(repository, monkeypatch):
     import shutil
 
