@@ -72,8 +72,7 @@ def openai_server(folder: Path) -> Iterator[Endpoint]:
         pass
 
     Handler.endpoint = endpoint
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     endpoint.address = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -82,6 +81,13 @@ def openai_server(folder: Path) -> Iterator[Endpoint]:
         endpoint.stopped.set()
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *arguments: Any) -> None:
+        """Say nothing of clients that have gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):

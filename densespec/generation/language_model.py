@@ -1,9 +1,10 @@
-"""What the writers with a language model share: shards of finished queries, and what they took."""
+"""What the writers with a language model share: answers that are kept, and what they took."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import model_location
 from densespec.runtime.fingerprint import digest
-from densespec.runtime.scratch import Shard, map_shards
+from densespec.runtime.scratch import Shard, load_shard, map_shards
 
 #: Where every writer stops: a query is one line.
 STOP = "\n"
@@ -35,6 +36,15 @@ class Answer(NamedTuple):
     completion_tokens: int
 
 
+class Kept(NamedTuple):
+    """An answer as a shard keeps it; ``seconds`` is its share of its shard's."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
 def write_in_shards(
     name: str,
     identity: Sequence[Any],
@@ -43,10 +53,11 @@ def write_in_shards(
     kind: str,
     setting: Setting,
 ) -> Iterator[Written]:
-    """Yield one query per passage; every finished shard is kept, so that a killed run buys nothing twice.
+    """Yield one query per passage; answers are kept shard by shard, so that none is bought twice.
 
-    Tokens and seconds are kept with the queries: they are those of the dataset, in however many runs it
-    was written, and go to ``setting.usage``.
+    Each answer is found again by all that decides it, wherever its passage stands: after a killed run,
+    with other filters, or in a corpus that has grown. Tokens and seconds are kept with it: those of the
+    dataset, in however many runs it was written, go to ``setting.usage``.
 
     Args:
         name: of the writer.
@@ -57,35 +68,56 @@ def write_in_shards(
         setting: see there.
     """
     llm = setting.parameters.llm
-    requests = chat_requests(
-        passages, kind, setting.prompt, language=setting.language, examples=llm.examples,
-        passage_chars=llm.passage_chars, seed=setting.seed,
-    )  # fmt: skip
-    used = setting.usage.setdefault(
-        name, {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
-    )
 
-    def key(part: Sequence[Request]) -> str:
-        return digest(name, identity, llm.temperature, llm.max_tokens, llm.template_options, part)
+    def requests(part: Sequence[Passage]) -> list[Request]:
+        return chat_requests(
+            part, kind, setting.prompt, language=setting.language, examples=llm.examples,
+            passage_chars=llm.passage_chars, seed=setting.seed,
+        )  # fmt: skip
 
-    def compute(part: Sequence[Request]) -> Shard:
+    decides = (name, identity, llm.temperature, llm.max_tokens, llm.template_options)
+    keys = [digest(*decides, *requests([passage])) for passage in passages]
+    kept = kept_answers(setting.scratch)
+    missing = {key: passage for key, passage in zip(keys, passages, strict=True) if key not in kept}
+
+    def compute(part: Sequence[tuple[str, Passage]]) -> Shard:
         started = time.monotonic()
-        answers = answer(part)
+        answers = answer(requests([passage for _, passage in part]))
         return {
-            "text": np.array([_one_line(given.text) for given in answers], dtype=np.str_),
+            "key": np.array([key for key, _ in part]),
+            "text": np.array([_one_line(given.text) for given in answers]),
             "tokens": np.array([given[1:] for given in answers], dtype=np.int64),
-            "seconds": np.array(time.monotonic() - started),
+            "seconds": np.full(len(part), (time.monotonic() - started) / len(part)),
         }
 
+    shards = map_shards(
+        setting.scratch, list(missing.items()), llm.shard_size,
+        lambda part: digest([key for key, _ in part]), compute, f"{name} {kind}",
+    )  # fmt: skip
+    for _, shard in shards:
+        kept.update(_rows(shard))
+    used = [kept[key] for key in keys]
+    setting.usage[name] = {
+        "requests": len(used),
+        "prompt_tokens": sum(given.prompt_tokens for given in used),
+        "completion_tokens": sum(given.completion_tokens for given in used),
+        "seconds": sum(given.seconds for given in used),
+    }
     model = student_name(llm.model, llm.revision)
-    shards = map_shards(setting.scratch, requests, llm.shard_size, key, compute, f"{name} {kind}")
-    for part, shard in shards:
-        used["requests"] += len(shard["text"])
-        used["prompt_tokens"] += int(shard["tokens"][:, 0].sum())
-        used["completion_tokens"] += int(shard["tokens"][:, 1].sum())
-        used["seconds"] += float(shard["seconds"])
-        for passage, text in zip(passages[part], shard["text"], strict=True):
-            yield Written(passage, str(text), setting.prompt.version, model)
+    for passage, given in zip(passages, used, strict=True):
+        yield Written(passage, given.text, setting.prompt.version, model)
+
+
+def kept_answers(folder: Path) -> dict[str, Kept]:
+    """All answers in the shards of a folder, by key."""
+    shards = (load_shard(path) for path in sorted(folder.glob("*.npz")))
+    return {key: kept for shard in shards if shard for key, kept in _rows(shard).items()}
+
+
+def _rows(shard: Shard) -> dict[str, Kept]:
+    columns = (shard[name].tolist() for name in ("key", "text", "tokens", "seconds"))
+    rows = zip(*columns, strict=True)
+    return {key: Kept(text, prompt, completion, seconds) for key, text, (prompt, completion), seconds in rows}
 
 
 def llm_location(model: str, revision: str | None, trust_remote_code: bool) -> str:

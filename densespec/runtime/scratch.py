@@ -105,7 +105,7 @@ def map_shards(
             part = slice(start, min(start + size, len(items)))
             chunk = items[part]
             path = folder / f"{key(chunk)}.npz"
-            shard = _load(path)
+            shard = load_shard(path)
             if shard is None:
                 shard = compute(chunk)
                 with replacing(path) as temporary:
@@ -116,12 +116,13 @@ def map_shards(
             yield part, shard
 
 
-def _load(path: Path) -> Shard | None:
+def load_shard(path: Path) -> Shard | None:
+    """A finished shard; None if there is none. One that a disk fault damaged is deleted, to be made again."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         return None
-    except Exception:  # a damaged shard (disk fault): compute it again
+    except Exception:
         path.unlink(missing_ok=True)
         return None

@@ -137,21 +137,29 @@ def test_the_same_again_and_from_shards_without_the_model(llama, tmp_path, monke
     assert first == written(llama, tmp_path / "a")
 
 
-def test_a_run_that_dies_goes_on(llama, tmp_path, monkeypatch):
-    complete = setting(llama, tmp_path / "complete")
-    expected = list(transformers(PASSAGES, "question", complete))
-    died = transformers(PASSAGES, "question", setting(llama, tmp_path / "a"))
-    for _ in range(6):  # into the second of three shards
-        next(died)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").iterdir()}
-    assert len(kept) == 2
-    asked = []
+def counted(monkeypatch, dies_after: int = 1000) -> list[Request]:
+    """The requests that reach the model from now on; the run dies when they become too many."""
+    asked: list[Request] = []
 
     def counting(engine, requests, **named):
+        if len(asked) + len(requests) > dies_after:
+            raise KeyboardInterrupt
         asked.extend(requests)
         return answers(engine, requests, **named)
 
     monkeypatch.setattr("densespec.generation.transformers.answers", counting)
+    return asked
+
+
+def test_a_run_that_dies_goes_on(llama, tmp_path, monkeypatch):
+    complete = setting(llama, tmp_path / "complete")
+    expected = list(transformers(PASSAGES, "question", complete))
+    counted(monkeypatch, dies_after=9)
+    with pytest.raises(KeyboardInterrupt):
+        written(llama, tmp_path / "a")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").iterdir()}
+    assert len(kept) == 2
+    asked = counted(monkeypatch)
     resumed = setting(llama, tmp_path / "a")
     assert list(transformers(PASSAGES, "question", resumed)) == expected
     assert len(asked) == len(PASSAGES) - 8
@@ -159,6 +167,24 @@ def test_a_run_that_dies_goes_on(llama, tmp_path, monkeypatch):
     for use in (complete.usage["transformers"], resumed.usage["transformers"]):
         assert use.pop("seconds") > 0
     assert complete.usage == resumed.usage and complete.usage["transformers"]["requests"] == len(PASSAGES)
+
+
+def test_a_corpus_that_changes_asks_for_its_new_passages_only(llama, tmp_path, monkeypatch):
+    before = dict(zip(PASSAGES, written(llama, tmp_path), strict=True))
+    asked = counted(monkeypatch)
+    new = [Passage("a", "", "First of all."), Passage("z", "", "Last of all.")]
+    grown = [new[0], *PASSAGES[:0:-1], new[1], new[1]._replace(id="zz")]
+    after = written(llama, tmp_path, grown)
+    assert [request.messages[-1]["content"] for request in asked] == [f"Passage:\n{p.text}" for p in new]
+    assert after[1:-2] == [before[passage] for passage in PASSAGES[:0:-1]]
+    assert after[-2] == after[-1]
+
+
+def test_a_damaged_shard_is_written_again(llama, tmp_path, monkeypatch):
+    expected = written(llama, tmp_path)
+    sorted(tmp_path.glob("*.npz"))[0].write_bytes(b"PK damaged")
+    asked = counted(monkeypatch)
+    assert written(llama, tmp_path) == expected and 3 <= len(asked) <= 4
 
 
 def test_what_changes_a_query_changes_its_shard(llama, tmp_path):
@@ -201,7 +227,7 @@ def test_texts_come_out_of_shards_as_they_went_in(llama, tmp_path):
     for _ in range(2):
         texts = [w.text for w in write_in_shards("test", [], answer, PASSAGES[:5], "question", made)]
         assert texts == ["だ?", "", "zwei", "half ? of a pair", ""]
-    assert made.usage["test"]["completion_tokens"] == 20
+    assert made.usage["test"]["completion_tokens"] == 10
 
 
 def test_names_what_is_wrong_with_a_model(llama, tmp_path):

