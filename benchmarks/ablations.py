@@ -490,7 +490,8 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
         fingerprint = student_fingerprint(student["model"], student["revision"])
     else:
         # not the folder's digest: it is remembered, and the next experiment has the same folder
-        model, fingerprint = load_student(str(folder)), domain.read("distill")["fingerprint"]
+        model = load_student(str(folder), precision=student["precision"])
+        fingerprint = domain.read("distill")["fingerprint"]
     shards = Path(domain.environment["DENSESPEC_SCRATCH"]) / "encode"
     passages = read_array(domain.clone / "data" / "candidates" / domain.name / "passage_embeddings.npy")
     if folder is not None and model_side(folder) == "both":

@@ -28,7 +28,7 @@ from densespec.io.tables import read_table
 from densespec.io.trec import read_qrels
 from densespec.records import Passage
 from densespec.retrieval.config import StudentConfig
-from densespec.retrieval.student import load_student, quiet_libraries, student_fingerprint
+from densespec.retrieval.student import load_student, precision_of, quiet_libraries, student_fingerprint
 from densespec.runtime.fingerprint import digest, file_digest
 from densespec.runtime.progress import say
 from densespec.runtime.scratch import locked_scratch, scratch_root
@@ -130,6 +130,7 @@ def main() -> None:
     read = [args.corpus / name for name in ("passages.parquet", "queries.jsonl", "dev.tsv")]
     key = digest(
         fingerprint, config.model_dump(), student.model_dump(), student_fingerprint(student.model),
+        precision_of(untuned),
         [file_digest(path) for path in (args.lists, args.passage_embeddings, *read)],
     )  # fmt: skip
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}

@@ -61,7 +61,7 @@ def main() -> None:
             config.copy_ngram, config.seed,
             student_embedder(
                 student.model, student.revision, student.max_tokens, student.trust_remote_code,
-                scratch_root() / "encode",
+                student.precision, scratch_root() / "encode",
             ),
             student_name(student.model, student.revision),
         )  # fmt: skip

@@ -161,7 +161,6 @@ def train(
         metric_for_best_model="eval_ndcg_at_10" if judged else "eval_loss",
         greater_is_better=judged,
         restore_callback_states_from_checkpoint=True,
-        bf16=on_gpu and torch.cuda.is_bf16_supported(),
         use_cpu=not on_gpu,
         **checkpointing,
         ddp_broadcast_buffers=False,  # nothing in them changes
