@@ -18,7 +18,7 @@ import numpy as np
 from densespec.distillation.config import DistillConfig
 from densespec.distillation.launch import is_first_process, start_processes
 from densespec.distillation.sampling import Lists, sample_lists
-from densespec.distillation.temperature import matching_temperature, mean_entropy
+from densespec.distillation.temperature import temperatures_of
 from densespec.errors import InputError, run
 from densespec.io.arrays import read_array
 from densespec.io.atomic import replacing_folder, write_text
@@ -99,19 +99,13 @@ def main() -> None:
         for n, vector in zip(dev, query_vectors, strict=True)
     ]
     teacher_lists = [lists.scores[n][: lengths[n]].numpy() for n in dev]
-    entropy = mean_entropy(student_lists, config.student_temperature)
-    matched = matching_temperature(teacher_lists, entropy)
-    teacher_temperature = config.teacher_temperature or matched
-    temperatures = {
-        "student": config.student_temperature,
-        "teacher": teacher_temperature,
-        "teacher_matched": matched,
-        "student_entropy": entropy,
-        "teacher_entropy": mean_entropy(teacher_lists, teacher_temperature),
-    }
+    temperatures = temperatures_of(
+        student_lists, teacher_lists, config.student_temperature, config.teacher_temperature
+    )
     if first:
-        say(f"entropy over {len(dev)} dev lists: student {entropy:.3f} nats at {config.student_temperature}, "
-            f"teacher {temperatures['teacher_entropy']:.3f} nats at {teacher_temperature:.4f}")  # fmt: skip
+        say(f"entropy over {len(dev)} dev lists: student {temperatures['student_entropy']:.3f} nats at "
+            f"{temperatures['student']}, teacher {temperatures['teacher_entropy']:.3f} nats at "
+            f"{temperatures['teacher']:.4f}")  # fmt: skip
 
     questions = {row["id"]: row["text"] for _, row in read_jsonl(args.corpus / "queries.jsonl")}
     judged = read_qrels(args.corpus / "dev.tsv")
@@ -155,7 +149,7 @@ def main() -> None:
                     scratch / key / name,
                     terms={
                         "student_temperature": config.student_temperature,
-                        "teacher_temperature": teacher_temperature,
+                        "teacher_temperature": temperatures["teacher"],
                         "kl_weight": kl_weight,
                         "infonce_weight": infonce_weight,
                         "infonce_temperature": config.infonce_temperature,
