@@ -2,7 +2,8 @@
 
 contenders:
   engine                 densespec: each distinct text of the batch encoded once, gradient cache in
-                         mini-batches of like length (encodes forward twice, backward once)
+                         mini-batches of like length (encodes forward twice, backward once); with the
+                         attention that densespec trains with (on a CPU in bfloat16 the plain one)
   sentence-transformers  its trainer with DistillKLDivLoss: every slot encoded, forward and backward once.
                          No gradient cache: a large batch is gradient accumulation over micro-batches
                          that fit, which for a KL without in-batch negatives is the same loss
@@ -270,6 +271,7 @@ def by_engine(model: SentenceTransformer, batch: Batch, setting: Setting) -> Mea
     """densespec's own training, both sides."""
     from datasets import Dataset
 
+    from densespec.distillation.attention import attention_for_training
     from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
     from densespec.distillation.sharing import WholeBatchTrainer
 
@@ -282,12 +284,13 @@ def by_engine(model: SentenceTransformer, batch: Batch, setting: Setting) -> Mea
         "kl_weight": 1.0, "infonce_weight": 0.0, "infonce_temperature": 1.0, "mask_ratio": 1.0,
     }  # fmt: skip
     distinct = [batch.passages[row] for row in np.unique(batch.candidates)]
-    return by_trainer(
-        WholeBatchTrainer, model, setting, size, batch.queries + distinct,
-        train_dataset=Dataset.from_dict({"list": range(size)}),
-        loss=ListwiseDistillation(model, lists, None, setting.tokens, terms),
-        data_collator=ListCollator(model, lists, batch.passages, MAX_TOKENS),
-    )  # fmt: skip
+    with attention_for_training(model, short=False):
+        return by_trainer(
+            WholeBatchTrainer, model, setting, size, batch.queries + distinct,
+            train_dataset=Dataset.from_dict({"list": range(size)}),
+            loss=ListwiseDistillation(model, lists, None, setting.tokens, terms),
+            data_collator=ListCollator(model, lists, batch.passages, MAX_TOKENS),
+        )  # fmt: skip
 
 
 def by_sentence_transformers(model: SentenceTransformer, batch: Batch, setting: Setting) -> Measured:
