@@ -2,8 +2,8 @@
 
 Writers are tried in the order of params 'generate.writers': 'recorded' replays queries that a large
 language model wrote for the same passage, 'extractive' rephrases salient spans of passages that have
-none. Every query then passes the same filters; the metrics count what each of them dropped. The output is
-a dataset with its own card.
+none. Every query is then tidied and passes the same filters; the metrics count what each of them dropped.
+The output is a dataset with its own card.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def main() -> None:
             asked, args.kind, {name: WRITERS[name] for name in config.writers}, setting,
             limits={"extractive": config.extractive_passages},
             covered={key for of_kind in recordings.values() for key in of_kind},
+            check_language=config.check_language,
         )  # fmt: skip
 
     queries = outcome.queries
