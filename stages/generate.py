@@ -17,6 +17,7 @@ from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
 from densespec.generation.prompt import read_prompt
+from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
 from densespec.generation.registry import WRITERS
 from densespec.generation.writer import Setting
@@ -80,7 +81,10 @@ def main() -> None:
     )  # fmt: skip
     with replacing_folder(args.out) as folder:
         write_dataset(folder, queries, card, prompt)
-    write_json(args.metrics, {"seeds": len(seeds), "asked": len(asked), **counts(outcome, prompt.version)})
+    write_json(args.metrics, {
+        "seeds": len(seeds), "asked": len(asked), **counts(outcome, prompt.version),
+        "quality": quality(queries, {passage.id: passage.content for passage in asked}),
+    })  # fmt: skip
     print(f"{len(queries)} {args.kind} queries for {card['passages']} passages "
           f"in {time.monotonic() - started:.0f} s")  # fmt: skip
 

@@ -1,0 +1,137 @@
+"""Quality of the written queries: their length and variety, what survives each filter, what they cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from densespec.reporting.markup import Html, count, join, number, table, tag, words
+
+#: Reasons of the stage generate that post-processing tells; its other reasons are filters on the text.
+NO_ANSWER = ("empty", "refusal", "wrong_language")
+
+
+class Survival(NamedTuple):
+    """Queries of one kind that were left after each step."""
+
+    written: int
+    answered: int
+    filtered: int
+    round_trip: int
+    kept: int
+
+
+def survival(dropped: Mapping[str, int], funnel: Mapping[str, int]) -> Survival:
+    """Queries left after post-processing, the filters on the text, the round trip, and the teacher's filters.
+
+    Args:
+        dropped: queries per reason, of the stage generate.
+        funnel: of the stage select; its ``written`` are those that generate kept.
+    """
+    filtered = funnel.get("written", 0)
+    written = filtered + sum(dropped.values())
+    answered = written - sum(dropped.get(reason, 0) for reason in NO_ANSWER)
+    return Survival(
+        written, answered, filtered, filtered - funnel.get("round_trip", 0), funnel.get("kept", 0)
+    )
+
+
+def quality_section(
+    generate: Mapping[str, Mapping[str, Any]], select: Mapping[str, Any], kinds: Sequence[str]
+) -> Html:
+    """Two tables with a row per kind, and what the filters on the text dropped.
+
+    Args:
+        generate: kind → metrics of the stage generate; ``usage`` (``prompt_tokens``, ``completion_tokens``,
+            ``seconds``, ``cost``) where a writer counted it.
+        select: metrics of the stage select (``funnel``).
+        kinds: their order.
+    """
+    shown = [kind for kind in kinds if kind in generate]
+    if not shown:
+        return tag("p", "No queries were written for this domain.", cls="soft")
+    funnel = select.get("funnel", {})
+    left = {kind: survival(generate[kind].get("dropped", {}), funnel.get(kind, {})) for kind in shown}
+    lead = (
+        "Distinct-n: share of a kind's n-grams that are distinct; it falls as queries are added. In passage: "
+        "share of a query's words that its passage has too, mean."
+    )
+    lead_left = "Share of the written queries that is left after each step; the last became training lists."
+    usage = {kind: generate[kind]["usage"] for kind in shown if generate[kind].get("usage")}
+    if usage:
+        lead_left += " Tokens (prompt and answer) and time are per query kept at the end."
+    return join(
+        [
+            tag("p", lead, cls="lead"),
+            _texts_table(generate, shown),
+            tag("h3", "Survival"),
+            tag("p", lead_left, cls="lead"),
+            _survival_table(left, usage),
+            _dropped(generate, shown),
+        ]
+    )
+
+
+def per_kept(usage: Mapping[str, Any], kept: int) -> dict[str, float]:
+    """Tokens, seconds and cost per query; none where none was kept."""
+    if not kept:
+        return {}
+    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+    return {
+        "tokens": tokens / kept,
+        "seconds": usage.get("seconds", 0) / kept,
+        "cost": (usage.get("cost") or 0) / kept,
+    }
+
+
+def _texts_table(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) -> Html:
+    lines: list[list[object]] = []
+    for kind in kinds:
+        metrics = generate[kind]
+        found = metrics.get("quality", {})
+        lines.append(
+            [
+                words(kind),
+                count(metrics.get("queries")),
+                number(metrics.get("words_per_query"), 1),
+                *(number(found.get(f"distinct_{n}"), 2) for n in (1, 2, 3)),
+                _share(found.get("passage_overlap")),
+            ]
+        )
+    head = ["Kind", "queries", "words (mean)", "distinct-1", "distinct-2", "distinct-3", "in passage"]
+    return table(head, lines, label="Length, variety and overlap of the queries")
+
+
+def _survival_table(left: Mapping[str, Survival], usage: Mapping[str, Mapping[str, float]]) -> Html:
+    priced = any(of.get("cost") for of in usage.values())
+    lines: list[list[object]] = []
+    for kind, steps in left.items():
+        cells: list[object] = [
+            words(kind),
+            count(steps.written),
+            *(_share(step / steps.written if steps.written else None) for step in steps[1:]),
+        ]
+        if usage:
+            each = per_kept(usage.get(kind, {}), steps.kept) if kind in usage else {}
+            cells += [number(each.get("tokens"), 0), number(each.get("seconds"), 2)]
+            cells += [number(1000 * each["cost"] if each else None, 2)] if priced else []
+        lines.append(cells)
+    head = ["Kind", "written", "post-processing", "text filters", "round trip", "teacher"]
+    head += ["tokens", "seconds", *(["cost of 1,000"] if priced else [])] if usage else []
+    return table(head, lines, label="Queries left after each step")
+
+
+def _dropped(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) -> Html:
+    reasons: Counter[str] = Counter()
+    for kind in kinds:
+        reasons.update(generate[kind].get("dropped", {}))
+    tidied = sum(generate[kind].get("tidied", 0) for kind in kinds)
+    lost = ", ".join(f"{count(lost)} {words(reason)}" for reason, lost in reasons.most_common() if lost)
+    said = f"Dropped on their text: {lost or 'none'}."
+    said += f" {count(tidied)} answers had something around the query, which was taken off." if tidied else ""
+    return tag("p", said, cls="soft")
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
