@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from densespec.generation.language import wrong_language
-from densespec.generation.tidying import refused
+from densespec.generation.tidying import mentions_passage, refused
 from densespec.generation.words import copied_words, length, normalised, run_key, tokens, verbatim_keys
 from densespec.records import Passage
 
 #: Why a query is dropped, in the order in which it is asked: first what is no answer at all.
-NO_ANSWER = ("empty", "refusal", "wrong_language")
+NO_ANSWER = ("empty", "refusal", "mentions_passage", "wrong_language")
 REASONS = (*NO_ANSWER, "too_long", "equals_title", "copies_passage", "duplicate")
 
 
@@ -38,6 +38,8 @@ def rejection(
         return "empty"
     if refused(text):
         return "refusal"
+    if mentions_passage(text, passage.content):
+        return "mentions_passage"
     if language is not None and wrong_language(text, passage.content, language):
         return "wrong_language"
     if length(text) > max_words:

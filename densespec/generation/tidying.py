@@ -46,6 +46,12 @@ REFUSAL = re.compile(
     | Please\ provide\b | (?:There\ is\ no|No)\ passage\b
     """
 )
+#: Only somebody who has the passage can speak of it.
+MENTION = re.compile(
+    r"\b(?:the|this) (?:given |provided |above |following )?(?:passage(?! of)|excerpt)\b"
+    r"|\bthe (?:text|article|document|paragraph) (?:above|below)\b(?! \w)",
+    re.IGNORECASE,
+)
 
 
 def tidy(text: str) -> str:
@@ -63,6 +69,12 @@ def tidy(text: str) -> str:
 def refused(query: str) -> bool:
     """Is a tidied answer a refusal, or a remark on the passage, rather than a query? English ones only."""
     return REFUSAL.match(query) is not None
+
+
+def mentions_passage(query: str, passage: str) -> bool:
+    """Does a query speak of "the passage", as no searcher would? Not if the passage has that very word."""
+    found = MENTION.search(query)
+    return found is not None and not re.search(r"passage|excerpt", passage, re.IGNORECASE)
 
 
 def _bare(line: str) -> str:

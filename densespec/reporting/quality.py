@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from densespec.reporting.markup import Html, count, join, number, table, tag, words
 
 #: Reasons of the stage generate that post-processing tells; its other reasons are filters on the text.
-NO_ANSWER = ("empty", "refusal", "wrong_language")
+NO_ANSWER = ("empty", "refusal", "mentions_passage", "wrong_language")
 
 
 class Survival(NamedTuple):
@@ -43,8 +43,8 @@ def quality_section(
     """Two tables with a row per kind, and what the filters on the text dropped.
 
     Args:
-        generate: kind → metrics of the stage generate; ``usage`` (``prompt_tokens``, ``completion_tokens``,
-            ``seconds``, ``cost``) where a writer counted it.
+        generate: kind → metrics of the stage generate, with ``usage`` (writer → ``prompt_tokens``,
+            ``completion_tokens``, ``seconds`` and perhaps ``cost``) where a writer counted it.
         select: metrics of the stage select (``funnel``).
         kinds: their order.
     """
@@ -58,31 +58,41 @@ def quality_section(
         "share of a query's words that its passage has too, mean."
     )
     lead_left = "Share of the written queries that is left after each step; the last became training lists."
-    usage = {kind: generate[kind]["usage"] for kind in shown if generate[kind].get("usage")}
-    if usage:
-        lead_left += " Tokens (prompt and answer) and time are per query kept at the end."
+    costs = {kind: per_kept(generate[kind], left[kind]) for kind in shown}
+    if any(costs.values()):
+        lead_left += " Tokens (prompt and answer), seconds and cost are per query of these."
     return join(
         [
             tag("p", lead, cls="lead"),
             _texts_table(generate, shown),
             tag("h3", "Survival"),
             tag("p", lead_left, cls="lead"),
-            _survival_table(left, usage),
+            _survival_table(left, costs),
             _dropped(generate, shown),
         ]
     )
 
 
-def per_kept(usage: Mapping[str, Any], kept: int) -> dict[str, float]:
-    """Tokens, seconds and cost per query; none where none was kept."""
+def per_kept(metrics: Mapping[str, Any], steps: Survival) -> dict[str, float]:
+    """Tokens of prompts and answers, seconds and cost per query that became a training list.
+
+    Only writers that counted them are looked at. Queries of several writers are told apart up to the filters
+    on the text; after those, each writer's are taken to survive alike. Empty where nothing was kept.
+
+    Args:
+        metrics: of the stage generate, for one kind.
+        steps: what is left of the kind's queries.
+    """
+    usage: Mapping[str, Mapping[str, float]] = metrics.get("usage", {})
+    queries = sum(metrics.get("writers", {}).get(name, {}).get("kept", 0) for name in usage)
+    kept = queries * steps.kept / max(1, steps.filtered)
     if not kept:
         return {}
-    tokens = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
-    return {
-        "tokens": tokens / kept,
-        "seconds": usage.get("seconds", 0) / kept,
-        "cost": (usage.get("cost") or 0) / kept,
-    }
+    total: Counter[str] = Counter()
+    for used in usage.values():
+        total.update(used)
+    tokens = total["prompt_tokens"] + total["completion_tokens"]
+    return {"tokens": tokens / kept, "seconds": total["seconds"] / kept, "cost": total["cost"] / kept}
 
 
 def _texts_table(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) -> Html:
@@ -103,22 +113,19 @@ def _texts_table(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]
     return table(head, lines, label="Length, variety and overlap of the queries")
 
 
-def _survival_table(left: Mapping[str, Survival], usage: Mapping[str, Mapping[str, float]]) -> Html:
-    priced = any(of.get("cost") for of in usage.values())
+def _survival_table(left: Mapping[str, Survival], costs: Mapping[str, Mapping[str, float]]) -> Html:
+    counted, priced = any(costs.values()), any(each.get("cost") for each in costs.values())
     lines: list[list[object]] = []
     for kind, steps in left.items():
-        cells: list[object] = [
-            words(kind),
-            count(steps.written),
-            *(_share(step / steps.written if steps.written else None) for step in steps[1:]),
-        ]
-        if usage:
-            each = per_kept(usage.get(kind, {}), steps.kept) if kind in usage else {}
-            cells += [number(each.get("tokens"), 0), number(each.get("seconds"), 2)]
-            cells += [number(1000 * each["cost"] if each else None, 2)] if priced else []
+        shares = (_share(step / steps.written if steps.written else None) for step in steps[1:])
+        cells: list[object] = [words(kind), count(steps.written), *shares]
+        each = costs[kind]
+        cells += [number(each.get("tokens"), 0), number(each.get("seconds"), 2)] if counted else []
+        cells += [number(1000 * each["cost"] if each else None, 2)] if priced else []
         lines.append(cells)
     head = ["Kind", "written", "post-processing", "text filters", "round trip", "teacher"]
-    head += ["tokens", "seconds", *(["cost of 1,000"] if priced else [])] if usage else []
+    head += ["tokens", "seconds"] if counted else []
+    head += ["cost of 1,000"] if priced else []
     return table(head, lines, label="Queries left after each step")
 
 

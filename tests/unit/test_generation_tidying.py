@@ -137,6 +137,25 @@ def test_what_only_looks_like_a_refusal(query):
     assert not refused(tidy(query))
 
 
+@pytest.mark.parametrize(
+    ("query", "dropped"),
+    [
+        ("What does the passage say about deposits?", True),
+        ("Which claim of this excerpt is wrong?", True),
+        ("Who wrote the text above?", True),
+        ("how does the passage of time change memory", False),
+        ("underground passage opening hours", False),
+        ("how do I show the text below the image", False),
+    ],
+)
+def test_queries_that_speak_of_the_passage(query, dropped):
+    passage = Passage("p", "", "Deposits are due in May.")
+    reason = rejection(query, passage, set(), max_words=20, copy_ngram=6)
+    assert reason == ("mentions_passage" if dropped else "")
+    about_passages = passage._replace(text="The north-west passage is open.")
+    assert rejection(query, about_passages, set(), max_words=20, copy_ngram=6) == ""
+
+
 def test_the_pools_go_through_unchanged():
     for query, passage in POOLS:
         assert tidy(query) == query

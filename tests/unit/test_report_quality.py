@@ -10,8 +10,8 @@ from densespec.reporting.quality import NO_ANSWER, Survival, per_kept, quality_s
 
 FUNNEL = {"written": 80, "round_trip": 10, "too_few": 2, "teacher_not_first": 5, "low_score": 3, "kept": 60}
 DROPPED = {
-    "empty": 1, "refusal": 2, "wrong_language": 4, "too_long": 6, "equals_title": 1, "copies_passage": 3,
-    "duplicate": 3,
+    "empty": 1, "refusal": 2, "mentions_passage": 1, "wrong_language": 3, "too_long": 6, "equals_title": 1,
+    "copies_passage": 3, "duplicate": 3,
 }  # fmt: skip
 GENERATE = {
     "queries": 80,
@@ -20,7 +20,15 @@ GENERATE = {
     "tidied": 7,
     "quality": {"distinct_1": 0.3, "distinct_2": 0.625, "distinct_3": 0.9, "passage_overlap": 0.4321},
 }
-USAGE = {"prompt_tokens": 5000, "completion_tokens": 1000, "seconds": 30.0, "cost": 1.5}
+#: 80 queries passed the filters on the text; the writer that counted wrote 60, of which 45 should be left.
+USAGE = {
+    "writers": {"openai": {"kept": 60}, "recorded": {"kept": 20}},
+    "usage": {
+        "openai": {
+            "requests": 75, "prompt_tokens": 8000, "completion_tokens": 1000, "seconds": 22.5, "cost": 1.125,
+        }
+    },
+}  # fmt: skip
 
 
 def shown(*arguments) -> str:
@@ -45,25 +53,33 @@ def test_survival_is_what_one_by_one_counting_finds():
 
 
 def test_usage_per_kept_query():
-    assert per_kept(USAGE, 60) == {"tokens": 100, "seconds": 0.5, "cost": 0.025}
-    assert per_kept({"prompt_tokens": 60, "cost": None}, 60) == {"tokens": 1, "seconds": 0, "cost": 0}
-    assert per_kept(USAGE, 0) == {}
+    steps = survival(DROPPED, FUNNEL)
+    assert per_kept(USAGE, steps) == {"tokens": 200, "seconds": 0.5, "cost": 0.025}
+    two = {"a": {"prompt_tokens": 60, "seconds": 6.0}, "b": {"completion_tokens": 120, "seconds": 3.0}}
+    both = {"writers": {"a": {"kept": 30}, "b": {"kept": 50}}, "usage": two}
+    assert per_kept(both, steps) == {"tokens": 3, "seconds": 0.15, "cost": 0}
+    assert per_kept(USAGE, steps._replace(kept=0)) == {}
+    assert per_kept({"writers": {"recorded": {"kept": 80}}}, steps) == {}
 
 
 def test_numbers_are_on_the_panel():
-    text = shown({"claim": GENERATE | {"usage": USAGE}}, {"funnel": {"claim": FUNNEL}}, ["claim"])
+    text = shown({"claim": GENERATE | USAGE}, {"funnel": {"claim": FUNNEL}}, ["claim"])
     assert "claim 80 8.2 0.30 0.62 0.90 43.2%" in text
-    assert "tokens seconds cost of 1,000 claim 100 93.0% 80.0% 70.0% 60.0% 100 0.50 25.00" in text
-    assert "6 too long, 4 wrong language, 3 copies passage, 3 duplicate, 2 refusal, 1 empty" in text
+    assert "tokens seconds cost of 1,000 claim 100 93.0% 80.0% 70.0% 60.0% 200 0.50 25.00" in text
+    assert (
+        "6 too long, 3 wrong language, 3 copies passage, 3 duplicate, 2 refusal, 1 empty, 1 mentions passage"
+        in text
+    )
     assert "7 answers had something around the query" in text
 
 
 def test_costs_are_shown_only_where_they_were_counted():
-    free = {"claim": GENERATE | {"usage": USAGE | {"cost": 0}}, "title": GENERATE}
+    usage = {"openai": USAGE["usage"]["openai"] | {"cost": 0.0}}
+    free = {"claim": GENERATE | USAGE | {"usage": usage}, "title": GENERATE}
     funnel = {"funnel": {"claim": FUNNEL, "title": FUNNEL}}
     text = shown(free, funnel, ["title", "claim", "gone"])
-    assert "title 100 93.0% 80.0% 70.0% 60.0% – – claim 100 93.0% 80.0% 70.0% 60.0% 100 0.50 Dropped" in text
-    assert "cost" not in text
+    assert "title 100 93.0% 80.0% 70.0% 60.0% – – claim 100 93.0% 80.0% 70.0% 60.0% 200 0.50 Dropped" in text
+    assert "cost of 1,000" not in text
     assert "tokens" not in shown({"claim": GENERATE}, funnel, ["claim"]).lower()
 
 
