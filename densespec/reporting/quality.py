@@ -60,7 +60,7 @@ def quality_section(
     lead_left = "Share of the written queries that is left after each step; the last became training lists."
     costs = {kind: per_kept(generate[kind], left[kind]) for kind in shown}
     if any(costs.values()):
-        lead_left += " Tokens (prompt and answer), seconds and cost are per query of these."
+        lead_left += " Tokens (prompt and answer) and seconds are per query of these."
     return join(
         [
             tag("p", lead, cls="lead"),
