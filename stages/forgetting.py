@@ -64,7 +64,8 @@ def main() -> None:
             lists["untuned"] = dense_lists(judged, vectors["query"], vectors["document"], config.depth)
             lists["specialised"] = model_lists(
                 args.specialised, judged, texts, contents, vectors["document"],
-                depth=config.depth, shards=shards, batch_size=config.batch_size, label="specialised",
+                depth=config.depth, shards=shards, batch_size=config.batch_size,
+                precision=student.precision, label="specialised",
             )  # fmt: skip
     runs = {row: as_run(listed, passages["id"], config.depth) for row, listed in lists.items()}
     block = assess(

@@ -2,8 +2,8 @@
 
 Writers are tried in the order of params 'generate.writers': 'recorded' replays queries that a large
 language model wrote for the same passage, 'transformers', 'openai' and 'vllm' ask a language model now,
-'extractive' rephrases salient spans of the passage. Every query then passes the same filters; the metrics
-count what each of them dropped. The output is a dataset with its own card.
+'extractive' rephrases salient spans of the passage. Every query is then tidied and passes the same filters;
+the metrics count what each of them dropped. The output is a dataset with its own card.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
 from densespec.generation.prompt import load_prompt
+from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
 from densespec.generation.registry import WRITERS
 from densespec.generation.writer import Setting
@@ -65,7 +66,7 @@ def main() -> None:
             config.copy_ngram, config.seed,
             student_embedder(
                 student.model, student.revision, student.max_tokens, student.trust_remote_code,
-                scratch_root() / "encode",
+                student.precision, scratch_root() / "encode",
             ),
             student_name(student.model, student.revision), config, scratch, usage,
         )  # fmt: skip
@@ -73,6 +74,7 @@ def main() -> None:
             asked, args.kind, {name: WRITERS[name] for name in config.writers}, setting,
             limits={"extractive": config.extractive_passages},
             covered={key for of_kind in recordings.values() for key in of_kind},
+            check_language=config.check_language,
         )  # fmt: skip
 
     queries = outcome.queries
@@ -83,8 +85,11 @@ def main() -> None:
     )  # fmt: skip
     with replacing_folder(args.out) as folder:
         write_dataset(folder, queries, card, prompt)
-    metrics = {"seeds": len(seeds), "asked": len(asked), **counts(outcome, prompt.version)}
-    write_json(args.metrics, {**metrics, **({"usage": usage} if usage else {})})
+    write_json(args.metrics, {
+        "seeds": len(seeds), "asked": len(asked), **counts(outcome, prompt.version),
+        "quality": quality(queries, {passage.id: passage.content for passage in asked}),
+        **({"usage": usage} if usage else {}),
+    })  # fmt: skip
     print(f"{len(queries)} {args.kind} queries for {card['passages']} passages "
           f"in {time.monotonic() - started:.0f} s")  # fmt: skip
 

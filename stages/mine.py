@@ -25,7 +25,7 @@ from densespec.retrieval import dense
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.encoding import encode
-from densespec.retrieval.student import load_student, quiet_libraries, student_fingerprint
+from densespec.retrieval.student import load_student, precision_of, quiet_libraries, student_fingerprint
 from densespec.runtime.progress import progress
 from densespec.runtime.scratch import locked_scratch, scratch_root
 
@@ -120,7 +120,8 @@ def main() -> None:
             "training_queries": len(training),
             "round_trip_failed": sum(not m.passages for _, m in training),
             "source_in_top_10": sum(0 < m.source_rank <= 10 for _, m in training),
-            "student": {"model": student.model, "fingerprint": identity, "max_tokens": model.max_seq_length},
+            "student": {"model": student.model, "fingerprint": identity, "max_tokens": model.max_seq_length,
+                        "precision": precision_of(model)},
         },
     )
     print(f"mined {len(queries)} queries over {len(texts)} passages in {time.monotonic() - started:.0f} s")

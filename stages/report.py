@@ -21,6 +21,7 @@ from densespec.reporting.elsewhere import elsewhere_section, forgotten
 from densespec.reporting.explorer import compared_queries, explorer_section
 from densespec.reporting.facts import corpus_section, reproduce_section, settings_section
 from densespec.reporting.page import page
+from densespec.reporting.quality import quality_section
 from densespec.reporting.queries import examples_section, funnel_section, gather_examples
 from densespec.reporting.results import kinds_section, notes, results_section, tiles, verdict_banner
 from densespec.reporting.settings import overrides_of, settings_of
@@ -93,6 +94,12 @@ def main() -> None:
             "Filters",
             "Filter funnel",
             funnel_section(selected, generate, kinds),
+        ),
+        (
+            "quality",
+            "Quality",
+            "Quality of the written queries",
+            quality_section(generate, selected, kinds),
         ),
         ("teacher", "Teacher", "Teacher audit", teachers_section(scored)),
         ("explorer", "Per query", "Query by query", explorer),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class DistillConfig(BaseModel):
@@ -59,3 +59,9 @@ class DistillConfig(BaseModel):
     max_query_tokens: int = Field(ge=8, description="queries are cut at this many tokens in training")
     control: bool = Field(description="train the InfoNCE-only control too (the report compares with it)")
     seed: int = Field(description="of the order of the lists, what is drawn from them, clusters, LoRA")
+
+    @model_validator(mode="after")
+    def _something_to_minimise(self) -> Self:
+        if not self.kl_weight and not self.infonce_weight:
+            raise ValueError("kl_weight and infonce_weight are both 0: give one of them a weight")
+        return self

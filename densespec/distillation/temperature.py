@@ -50,3 +50,30 @@ def matching_temperature(
         else:
             high = middle
     return float(np.sqrt(low * high))
+
+
+def temperatures_of(
+    student: Sequence[Array], teacher: Sequence[Array], student_temperature: float, given: float | None
+) -> dict[str, float]:
+    """Temperatures of a training, and what they make of the dev lists.
+
+    Args:
+        student: cosines (candidates,) per dev list.
+        teacher: calibrated scores (candidates,) per dev list.
+        student_temperature: τ_s.
+        given: τ_t; None takes the matching one.
+
+    Returns:
+        ``student``, ``teacher`` (in use), ``teacher_matched``, and the mean entropies ``student_entropy``
+        and ``teacher_entropy`` in nats.
+    """
+    entropy = mean_entropy(student, student_temperature)
+    matched = matching_temperature(teacher, entropy)
+    used = matched if given is None else given
+    return {
+        "student": student_temperature,
+        "teacher": used,
+        "teacher_matched": matched,
+        "student_entropy": entropy,
+        "teacher_entropy": mean_entropy(teacher, used),
+    }

@@ -13,6 +13,7 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, TrainerCallback
 
+from densespec.distillation.attention import attention_for_training
 from densespec.distillation.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.errors import InputError
@@ -161,7 +162,6 @@ def train(
         metric_for_best_model="eval_ndcg_at_10" if judged else "eval_loss",
         greater_is_better=judged,
         restore_callback_states_from_checkpoint=True,
-        bf16=on_gpu and torch.cuda.is_bf16_supported(),
         use_cpu=not on_gpu,
         **checkpointing,
         ddp_broadcast_buffers=False,  # nothing in them changes
@@ -189,7 +189,8 @@ def train(
         callbacks=[EarlyStoppingCallback(patience), MarkComplete(), _Report(log)],
     )
     if state is None or not is_finished(state, total, patience):
-        trainer.train(resume_from_checkpoint=last)
+        with attention_for_training(model, short=passages is None):
+            trainer.train(resume_from_checkpoint=last)
         state = trainer.state
 
     curve = _curve(state.log_history)

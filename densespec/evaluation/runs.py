@@ -77,6 +77,7 @@ def model_lists(
     depth: int,
     shards: Path,
     batch_size: int,
+    precision: str,
     label: str,
 ) -> Lists:
     """Top passages of a trained model; passages are encoded again only where it changed their encoder.
@@ -90,10 +91,12 @@ def model_lists(
         depth: list length (passages).
         shards: the encoder's scratch folder.
         batch_size: texts per forward pass.
+        precision: of its matrix products (:func:`~densespec.retrieval.student.load_student`).
         label: what the progress line says.
     """
     side = model_side(folder)
-    model, fingerprint = load_student(str(folder)), student_fingerprint(str(folder))
+    model = load_student(str(folder), precision=precision)
+    fingerprint = student_fingerprint(str(folder))
     passages = untuned_passages
     if side == "both":
         passages = encode(

@@ -108,6 +108,10 @@ class GenerateConfig(BaseModel):
         pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]+)*$",
         description="of the passages and queries, as BCP 47; only en is phrased, others get bare spans",
     )
+    check_language: bool = Field(
+        default=True,
+        description="drop queries in another language than their passage; false where they are to differ",
+    )
     seed: int = Field(default=0, description="of sampling and phrasing")
     kinds: list[str] | None = Field(
         default=None, description="of params kinds, those this domain gets queries of; null for all"

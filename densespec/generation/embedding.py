@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def student_embedder(
-    model: str, revision: str | None, max_tokens: int | None, trust_remote_code: bool, folder: Path
+    model: str,
+    revision: str | None,
+    max_tokens: int | None,
+    trust_remote_code: bool,
+    precision: str,
+    folder: Path,
 ) -> Embed:
     """A function that embeds texts with the student; its finished shards are kept in ``folder``.
 
@@ -25,14 +30,16 @@ def student_embedder(
         revision: commit of a hub model.
         max_tokens: where texts are cut; None for the model's own limit.
         trust_remote_code: run code that comes with the model.
+        precision: of its matrix products.
         folder: shard folder.
     """
 
     @cache
     def student() -> SentenceTransformer:
         return load_student(
-            model, revision=revision, max_tokens=max_tokens, trust_remote_code=trust_remote_code
-        )
+            model, revision=revision, max_tokens=max_tokens, trust_remote_code=trust_remote_code,
+            precision=precision,
+        )  # fmt: skip
 
     def embed(texts: Sequence[str], task: str) -> Array:
         return encode(

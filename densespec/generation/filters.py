@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from densespec.generation.language import wrong_language
+from densespec.generation.tidying import mentions_passage, refused
 from densespec.generation.words import copied_words, length, normalised, run_key, tokens, verbatim_keys
 from densespec.records import Passage
 
-#: Why a query is dropped, in the order in which it is asked.
-REASONS = ("empty", "too_long", "equals_title", "copies_passage", "duplicate")
+#: Why a query is dropped, in the order in which it is asked: first what is no answer at all.
+NO_ANSWER = ("empty", "refusal", "mentions_passage", "wrong_language")
+REASONS = (*NO_ANSWER, "too_long", "equals_title", "copies_passage", "duplicate")
 
 
-def rejection(text: str, passage: Passage, seen: set[str], max_words: int, copy_ngram: int) -> str:
+def rejection(
+    text: str,
+    passage: Passage,
+    seen: set[str],
+    max_words: int,
+    copy_ngram: int,
+    language: str | None = None,
+) -> str:
     """Why a query is dropped, one of :data:`REASONS`, or ``""`` to keep it.
 
     Args:
-        text: the query.
+        text: the query, tidied.
         passage: what it was written for.
         seen: normalised queries kept so far, of all passages; a kept query is added. One that fits two
             passages would teach that one of them is wrong.
         max_words: longest query, in words.
         copy_ngram: most consecutive words shared with the passage. A whole sentence or line of it is a
             copy at any length.
+        language: of passage and query, as BCP 47; None if they may differ.
     """
     words = tokens(text)
     key = " ".join(words)
     if not words:
         return "empty"
+    if refused(text):
+        return "refusal"
+    if mentions_passage(text, passage.content):
+        return "mentions_passage"
+    if language is not None and wrong_language(text, passage.content, language):
+        return "wrong_language"
     if length(text) > max_words:
         return "too_long"
     if key == normalised(passage.title):

@@ -1,7 +1,8 @@
 """Words of any script: what lengths, copied runs and duplicates are counted in.
 
-Scripts written without spaces (Han, kana, Thai, Lao, Khmer, Burmese) have no words that a regular
-expression could find, so each of their characters is a token and counts as half a word.
+Scripts written without spaces have no words that a regular expression could find, so each of their
+characters, with its marks, is a token and counts as a share of a word: half of one in Han and kana, a third
+in Thai, Lao, Khmer and Burmese, which spell their words out.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from functools import cache
 
 from densespec.records import Passage
 
-#: Ranges of scripts written without spaces between words.
-SPACELESS = (
-    "\u0e00-\u0e4f\u0e80-\u0edf\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
+#: Ranges of scripts written without spaces between words: those that spell, and Han with kana.
+SPELLED = "\u0e00-\u0e4f\u0e80-\u0edf\u1000-\u109f\u1780-\u17ff"
+SPACELESS = SPELLED + "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 SENTENCE_BORDER = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])|\n\s*\n")
 
 
@@ -32,12 +31,16 @@ def normalised(text: str) -> str:
 
 
 def length(text: str) -> int:
-    """Length in words: white-space-separated words that hold a letter or digit, rounded up."""
-    total = 0.0
+    """Length in words, rounded up.
+
+    A word is what white space or characters of a script without spaces border, and holds a letter or digit;
+    "Pythonで書く" is one word and a half word for each of three characters.
+    """
+    sixths = 0
     for chunk in unicodedata.normalize("NFKC", text).split():
-        spaceless = len(_spaceless().findall(chunk))
-        total += spaceless / 2 if spaceless else bool(_pattern().search(chunk))
-    return int(total + 0.5)
+        sixths += sum(map(_sixths, _spaceless().findall(chunk)))
+        sixths += sum(6 for piece in _spaceless().split(chunk) if _pattern().search(piece))
+    return -(-sixths // 6)
 
 
 def run_key(text: str) -> str:
@@ -63,8 +66,7 @@ def copied_words(query: Sequence[str], passage: str) -> int:
 
 def weight(run: Sequence[str]) -> int:
     """Words that a run of tokens counts for, rounded up."""
-    halves = sum(1 if _spaceless().fullmatch(token) else 2 for token in run)
-    return (halves + 1) // 2
+    return -(-sum(map(_sixths, run)) // 6)
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -79,6 +81,18 @@ def verbatim_keys(passage: Passage) -> set[str]:
     """Normalised title, sentences and lines of a passage: what a query must not be equal to."""
     units = (passage.title, *sentences(passage.text), *passage.text.splitlines())
     return {normalised(unit) for unit in units} - {""}
+
+
+def _sixths(token: str) -> int:
+    """Sixths of a word that a token counts for."""
+    if not _spaceless().fullmatch(token):
+        return 6
+    return 2 if _spelled().match(token) else 3
+
+
+@cache
+def _spelled() -> re.Pattern[str]:
+    return re.compile(f"[{SPELLED}]")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Queries of one kind for a corpus: writers in turn, then the filters, each loss counted."""
+"""Queries of one kind for a corpus: writers in turn, then tidying and filters, each loss counted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from densespec.generation.filters import REASONS, rejection
+from densespec.generation.tidying import tidy
 from densespec.generation.words import length
 from densespec.generation.writer import QueryWriter, Setting
 from densespec.records import Passage, passage_hash
@@ -33,11 +34,13 @@ class Outcome(NamedTuple):
         writers: per writer, passages asked for, passages it had nothing for (``missing``), queries
             written and queries kept.
         dropped: queries per reason of :data:`~densespec.generation.filters.REASONS`.
+        tidied: queries that a writer had put something around, kept or not.
     """
 
     queries: list[Kept]
     writers: dict[str, dict[str, int]]
     dropped: dict[str, int]
+    tidied: int
 
 
 def write_queries(
@@ -47,6 +50,7 @@ def write_queries(
     setting: Setting,
     limits: Mapping[str, int],
     covered: Collection[str] = (),
+    check_language: bool = True,
 ) -> Outcome:
     """Write queries of one kind; a passage gets those of the first writer with a query that is kept.
 
@@ -58,7 +62,10 @@ def write_queries(
         limits: writer → most passages it is asked for; a writer not named is asked for all.
         covered: hashes of passages that have queries of other kinds; a limited writer takes the others
             first.
+        check_language: drop queries in another language than their passage.
     """
+    language = setting.language if check_language else None
+    tidied = 0
     queries: list[tuple[int, int, Kept]] = []
     tallies: dict[str, dict[str, int]] = {}
     dropped = dict.fromkeys(REASONS, 0)
@@ -73,12 +80,13 @@ def write_queries(
         answered: set[str] = set()
         tally = tallies[name] = {"asked": len(asked), "missing": 0, "written": 0, "kept": 0}
         for written in write(asked, kind, setting) if asked else ():
-            passage, text = written.passage, " ".join(written.text.split())
+            passage, text = written.passage, tidy(written.text)
+            tidied += text != " ".join(written.text.split())
             content_key = passage_hash(passage)
             number = numbers[content_key] = numbers[content_key] + 1
             answered.add(passage.id)
             tally["written"] += 1
-            reason = rejection(text, passage, seen, setting.max_words, setting.copy_ngram)
+            reason = rejection(text, passage, seen, setting.max_words, setting.copy_ngram, language)
             if reason:
                 dropped[reason] += 1
                 continue
@@ -88,7 +96,7 @@ def write_queries(
             kept = Kept(query_id, text, kind, passage.id, name, written.prompt, written.model)
             queries.append((place[passage.id], number, kept))
         tally["missing"] = len(asked) - len(answered)
-    return Outcome([kept for _, _, kept in sorted(queries)], tallies, dropped)
+    return Outcome([kept for _, _, kept in sorted(queries)], tallies, dropped, tidied)
 
 
 def counts(outcome: Outcome, prompt_version: str) -> dict[str, Any]:
@@ -106,6 +114,7 @@ def counts(outcome: Outcome, prompt_version: str) -> dict[str, Any]:
         "words_per_query": sum(length(query.text) for query in queries) / max(1, len(queries)),
         "writers": outcome.writers,
         "dropped": outcome.dropped,
+        "tidied": outcome.tidied,
         "other_prompt_version": sum(version != prompt_version for version in replayed),
     }
 

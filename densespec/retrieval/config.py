@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -17,6 +19,11 @@ class StudentConfig(BaseModel):
     )
     trust_remote_code: bool = Field(
         default=False, description="run code that comes with the model; needs a pinned revision"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="of the encoder's matrix products, in encoding and training; auto is bfloat16 where "
+        "the hardware has them (GPUs since Ampere, CPUs with AMX), else float32",
     )
 
 

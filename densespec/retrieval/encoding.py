@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densespec.retrieval.student import precision_of
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
 
@@ -82,7 +83,10 @@ def _shards(
     batch_size: int,
     tokens: bool,
 ) -> Iterator[tuple[slice, Shard]]:
-    setting = [fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_size]
+    setting = [
+        fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_size,
+        precision_of(model),
+    ]  # fmt: skip
 
     def compute(chunk: Sequence[str]) -> Shard:
         if tokens:

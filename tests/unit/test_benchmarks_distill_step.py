@@ -70,7 +70,7 @@ def test_all_contenders_make_the_same_training(step: Any, tmp_path: Path) -> Non
     folder = tiny_bi_encoder(tmp_path / "tiny")
     batch = drawn(step)
     # small enough for a gradient cache in the engine, and micro-batches elsewhere
-    setting = step.Setting(steps=3, tokens=100, passage_tokens=12, bf16=False)
+    setting = step.Setting(steps=3, tokens=100, passage_tokens=12)
     assert step.micro_batch(batch, setting) < SIZE
     before = load_student(str(folder)).encode(batch.queries)
     losses, after, texts = [], [], []
@@ -91,7 +91,7 @@ def test_all_contenders_make_the_same_training(step: Any, tmp_path: Path) -> Non
 
 def test_a_micro_batch_divides_the_batch(step: Any) -> None:
     batch = drawn(step, 24, length=20)
-    setting = step.Setting(steps=1, tokens=4096, passage_tokens=100, bf16=False)
+    setting = step.Setting(steps=1, tokens=4096, passage_tokens=100)
     assert step.micro_batch(batch, setting) == 2
     assert step.micro_batch(batch, setting._replace(tokens=10**9)) == 24
     assert step.micro_batch(batch, setting._replace(tokens=10)) == 1

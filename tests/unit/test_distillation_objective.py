@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from densespec.distillation.loss import ListBatch, distillation_loss
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
-from densespec.distillation.temperature import matching_temperature, mean_entropy
+from densespec.distillation.temperature import matching_temperature, mean_entropy, temperatures_of
 from densespec.retrieval.student import load_student
 from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
@@ -272,6 +272,16 @@ def test_mean_entropy_of_known_distributions():
     assert mean_entropy([np.array([1.0])], 0.3) == 0.0
     assert mean_entropy([np.array([0.0, 1e4])], 0.3) == pytest.approx(0.0)
     assert mean_entropy([np.array([0.0, np.log(3)])], 1.0) == pytest.approx(np.log(4) - 0.75 * np.log(3))
+
+
+def test_a_given_teacher_temperature_is_kept_and_none_is_matched():
+    student, teacher = [np.array([0.6, 0.5, 0.4])], [np.array([1.0, 0.4, 0.0])]
+    given = temperatures_of(student, teacher, 0.05, 0.3)
+    assert (given["student"], given["teacher"]) == (0.05, 0.3)
+    assert given["teacher_entropy"] == mean_entropy(teacher, 0.3) != pytest.approx(given["student_entropy"])
+    matched = temperatures_of(student, teacher, 0.05, None)
+    assert matched["teacher"] == matched["teacher_matched"] == given["teacher_matched"]
+    assert matched["teacher_entropy"] == pytest.approx(mean_entropy(student, 0.05))
 
 
 def test_matching_temperatures():

@@ -10,7 +10,7 @@ import pytest
 from densespec.errors import InputError
 from densespec.retrieval import encoding
 from densespec.retrieval.encoding import encode, prompt_for, token_shards
-from densespec.retrieval.student import load_student, model_location, student_fingerprint
+from densespec.retrieval.student import load_student, model_location, precision_of, student_fingerprint
 from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 TEXTS = [
@@ -209,3 +209,26 @@ def test_a_fingerprint_follows_the_weights(folder, tmp_path):
     assert student_fingerprint(str(other)) != student_fingerprint(str(folder))
     assert student_fingerprint("hub/model") == student_fingerprint("hub/model", "main")
     assert student_fingerprint("hub/model", "abc") != student_fingerprint("hub/model")
+
+
+def test_bfloat16_is_close_and_trains_weights_of_single_precision(folder, model, tmp_path):
+    import torch
+
+    rounded = load_student(str(folder), device="cpu", precision="bfloat16")
+    assert (precision_of(model), precision_of(rounded)) == ("float32", "bfloat16")
+    exact = encode(model, "m", TEXTS, tmp_path, task="query", label="q")
+    found = encode(rounded, "m", TEXTS, tmp_path, task="query", label="q")
+    assert np.abs(found - exact).max() > 1e-5  # not the others' shards
+    assert (found * exact).sum(axis=1).min() > 0.999
+    rounded(rounded.preprocess(TEXTS[:2]))["sentence_embedding"].float().sum().backward()
+    weights = list(rounded.parameters())
+    assert {weight.dtype for weight in weights} == {torch.float32}
+    assert {weight.grad.dtype for weight in weights if weight.grad is not None} == {torch.float32}
+
+
+@pytest.mark.parametrize(("abilities", "chosen"), [({"amx_bf16": True}, "bfloat16"), ({}, "float32")])
+def test_auto_takes_bfloat16_where_the_cpu_multiplies_it(folder, monkeypatch, abilities, chosen):
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    assert precision_of(load_student(str(folder), device="cpu", precision="auto")) == chosen

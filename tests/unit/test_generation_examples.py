@@ -20,10 +20,9 @@ def pool(kind: str) -> list[dict]:
 
 
 def test_every_prompt_has_a_pool():
-    assert sorted(path.stem for path in PROMPTS.glob("*.txt")) == sorted(KINDS)
-    assert sorted(path.name for path in PROMPTS.glob("*.jsonl")) == sorted(
-        f"{k}.examples.jsonl" for k in KINDS
-    )
+    kinds = {path.stem for path in PROMPTS.glob("*.txt")}
+    assert kinds >= set(KINDS)
+    assert {path.name for path in PROMPTS.glob("*.jsonl")} == {f"{kind}.examples.jsonl" for kind in kinds}
 
 
 @pytest.mark.parametrize("kind", KINDS)

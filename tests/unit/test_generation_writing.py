@@ -19,7 +19,7 @@ from densespec.generation.recorded import write as recorded
 from densespec.generation.registry import WRITERS
 from densespec.generation.words import copied_words, length, run_key, tokens
 from densespec.generation.writer import Recording, Setting, Written
-from densespec.generation.writing import Kept, sample, write_queries
+from densespec.generation.writing import Kept, counts, sample, write_queries
 from densespec.records import Passage, passage_hash
 
 PASSAGES = [Passage(f"p{n}", f"Title {n}", f"Passage number {n} tells of river {n}.") for n in range(6)]
@@ -79,6 +79,28 @@ def test_a_passage_whose_queries_were_all_dropped_goes_to_the_next_writer():
         ("second", f"question-{passage_hash(PASSAGES[0])}-3")
     ]
     assert outcome.dropped["empty"] == 2
+
+
+def test_answers_are_tidied_and_counted_and_refusals_go_to_the_next_writer():
+    first = writer(
+        {"p0": ['Sure! Here is a question:\n"What is at zero?"'], "p1": ["I cannot help with that."]}
+    )
+    second = writer({"p1": ["what is at one?"]})
+    outcome = write_queries(PASSAGES[:2], "question", {"a": first, "b": second}, setting(), limits={})
+    assert [(q.text, q.writer) for q in outcome.queries] == [
+        ("What is at zero?", "a"),
+        ("what is at one?", "b"),
+    ]
+    assert outcome.tidied == 1
+    assert outcome.dropped == {**dict.fromkeys(REASONS, 0), "refusal": 1}
+    assert counts(outcome, "question/1")["tidied"] == 1
+
+
+def test_check_language_drops_queries_in_another_language_unless_it_is_off():
+    write = writer({"p0": ["Wovon erzählt die Passage und wie heißt der Fluss?"]})
+    args = PASSAGES[:1], "question", {"w": write}, setting()
+    assert write_queries(*args, limits={}).dropped["wrong_language"] == 1
+    assert len(write_queries(*args, limits={}, check_language=False).queries) == 1
 
 
 def test_ids_do_not_depend_on_filters_or_other_passages():

@@ -174,3 +174,9 @@ def test_the_shipped_parameters_are_valid_described_and_complete(section, model)
     )
     with pytest.raises(Exception, match="frozen"):
         model.model_validate(values).__setattr__(next(iter(values)), None)
+
+
+def test_a_training_without_any_loss_is_refused():
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())["distill"]
+    with pytest.raises(ValueError, match="both 0"):
+        DistillConfig.model_validate(values | {"kl_weight": 0.0, "infonce_weight": 0.0})

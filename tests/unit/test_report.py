@@ -254,6 +254,7 @@ def test_everything_is_on_the_page_in_order_and_well_formed(domain, monkeypatch)
         "Training",
         "Temperatures",
         "Filter funnel",
+        "Quality of the written queries",
         "Teacher audit",
         "Query by query",
         "Training queries: kept and rejected",

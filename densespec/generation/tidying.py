@@ -1,0 +1,106 @@
+"""Taking off what a language model puts around the query it was asked for, and telling a refusal.
+
+Every writer's text goes through :func:`tidy` before the filters; a bare query comes out as it went in.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: Reasoning that some models print first; without its end, the answer was never reached.
+THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+#: A bullet, a heading, a quotation mark of Markdown, a number. Of "N." only 1, which a single answer
+#: gets: other languages write ordinals and dates so ("24. Dezember").
+MARKER = re.compile(r"(?:[-*+•–>]|#{1,6}|\(?\d{1,2}\)|1\.)\s+")
+BOLD = re.compile(r"(?<!\w)\*\*(\S|\S.*?\S)\*\*(?!\w)")
+CODE = re.compile(r"(`+)([^`]+)\1")
+ASKED_FOR = r"(?:questions?|quer(?:y|ies)|claims?|titles?|keywords?)"
+PREAMBLES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?:sure|certainly|of course|absolutely|okay|ok)(?: thing)?[!.,:]\s*",
+        rf"here(?:['’]s| is| are)\b[^:?]*\b{ASKED_FOR}\b[^:?]*:\s*",
+        r"(?:according to|based on) (?:the|this) (?:passage|text)(?: above| below)?,\s*",
+        rf"(?:(?:web )?search |factual |possible )?{ASKED_FOR}\s*:\s*",
+        r"(?:q|answer|output|response)\s*:\s*",
+        r"(?:frage|suchanfrage|titel|pregunta|consulta|título|pergunta|requête|titre|domanda|titolo|вопрос|"
+        r"запрос|質問|クエリ|タイトル|问题|查询|标题|질문|검색어|제목)\s?[:：]\s*",
+    )
+)
+QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»", "「": "」", "『": "』", "*": "*"}
+#: Quotation marks between words; an apostrophe stands inside one.
+INNER_QUOTE = re.compile(r"(?<!\w)['’‘]|['’](?!\w)")
+#: Only with a capital I: people search for "i cannot provide credentials to git".
+REFUSAL = re.compile(
+    r"""(?x)
+    As\ an\ (?:AI|artificial|LLM)\b | As\ a\ (?:large\ )?language\ model\b
+    | I(?:['’]m|\ am)\ sorry(?:[,.]|\ but\b) | I\ apologi[sz]e\b | My\ apologies\b
+    | (?:I(?:\ cannot|\ can['’]?t|\ can\ not|\ won['’]?t|\ will\ not|\ am\ unable\ to|['’]m\ unable\ to
+        |\ am\ not\ able\ to|['’]m\ not\ able\ to))\ (?:
+        help\ (?:you|with)\b | assist\b | comply\b | fulfil | engage\b
+        | (?:write|generate|create|provide|produce|formulate|suggest|answer)\b
+          (?!.*\?).*\b(?:question|query|claim|title|keywords?|content|request|passage|that|this|information)\b)
+    | Unfortunately,?\ (?:I\b|the\ (?:passage|text)\b)
+    | (?:The|This)\ (?:provided\ |given\ )?(?:passage|text)\ (?:
+        does\ not | doesn['’]t | is\ (?:empty|incomplete|too))\b
+    | Please\ provide\b | (?:There\ is\ no|No)\ passage\b
+    """
+)
+#: Only somebody who has the passage can speak of it.
+MENTION = re.compile(
+    r"\b(?:the|this) (?:given |provided |above |following )?(?:passage(?! of)|excerpt)\b"
+    r"|\bthe (?:text|article|document|paragraph) (?:above|below)\b(?! \w)",
+    re.IGNORECASE,
+)
+
+
+def tidy(text: str) -> str:
+    """The query in a language model's answer: one line without preamble, list marks, quotes and Markdown.
+
+    It is the first line that holds anything else; ``""`` if none does.
+    """
+    for line in THOUGHT.sub("", text).splitlines():
+        bare = _bare(line)
+        if bare:
+            return bare
+    return ""
+
+
+def refused(query: str) -> bool:
+    """Is a tidied answer a refusal, or a remark on the passage, rather than a query? English ones only."""
+    return REFUSAL.match(query) is not None
+
+
+def mentions_passage(query: str, passage: str) -> bool:
+    """Does a query speak of "the passage", as no searcher would? Not if the passage has that very word."""
+    found = MENTION.search(query)
+    return found is not None and not re.search(r"passage|excerpt", passage, re.IGNORECASE)
+
+
+def _bare(line: str) -> str:
+    """A line with everything around its query taken off, layer by layer."""
+    line = " ".join(line.split())
+    if line.startswith("```"):
+        return ""
+    line = CODE.sub(r"\2", BOLD.sub(r"\1", line))
+    before = None
+    while line != before:
+        before = line
+        line = _unquoted(MARKER.sub("", line, count=1) if MARKER.match(line) else line)
+        for preamble in PREAMBLES:
+            found = preamble.match(line)
+            if found:
+                line = line[found.end() :]
+                line = line[:1].upper() + line[1:] if found[0].endswith(", ") else line
+    return line
+
+
+def _unquoted(line: str) -> str:
+    """Without quotation marks around the whole line, or one at its start that is never closed."""
+    if len(line) < 2 or line[0] not in QUOTES:
+        return line
+    first, close, inner = line[0], QUOTES[line[0]], line[1:-1]
+    if first in '"“„«「『' and not set(line[1:]) & {first, close}:
+        return line[1:].strip()
+    nested = INNER_QUOTE.search(inner) if first in "'‘" else set(inner) & {first, close}
+    return line if not line.endswith(close) or nested else inner.strip()

@@ -1,0 +1,265 @@
+"""Tidying of answers, refusals, wrong languages, and lengths in every script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from densespec.generation.filters import rejection
+from densespec.generation.language import script_counts, wrong_language
+from densespec.generation.tidying import refused, tidy
+from densespec.generation.words import length
+from densespec.io.jsonl import read_jsonl
+from densespec.records import Passage
+
+PROMPTS = Path(__file__).resolve().parents[2] / "densespec/generation/prompts"
+POOLS = [
+    (row["query"], row["passage"])
+    for path in sorted(PROMPTS.glob("*.examples.jsonl"))
+    for _, row in read_jsonl(path)
+]
+ASKED = "What does a heat pump need?"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ASKED,
+        f"  {ASKED}\n",
+        f'"{ASKED}"',
+        f"“{ASKED}”",
+        f"„{ASKED}“",
+        f"'{ASKED}'",
+        f'"{ASKED}',  # cut off, or stopped at a line break
+        f"**{ASKED}**",
+        f"*{ASKED}*",
+        f"`{ASKED}`",
+        f"- {ASKED}",
+        f"• {ASKED}",
+        f"1. {ASKED}\n2. What else?",
+        f"2) {ASKED}",
+        f"(1) {ASKED}",
+        f"# {ASKED}",
+        f"> {ASKED}",
+        f"Question: {ASKED}",
+        f"**Question:** {ASKED}",
+        f"**Question**: {ASKED}",
+        f"Web search query: {ASKED}",
+        f"Q: {ASKED}",
+        f"Frage: {ASKED}",
+        f"質問：{ASKED}",
+        f"Here is a question: {ASKED}",
+        f"Here's a question that the passage answers:\n\n{ASKED}",
+        f"Here’s one possible search query:\n1. **“{ASKED}”**",
+        f"Sure! Here is a question:\n{ASKED}",
+        f"Sure!\n\n{ASKED}\n\nThis question asks about heating.",
+        f"Certainly, {ASKED}",
+        f"According to the passage, {ASKED[0].lower()}{ASKED[1:]}",
+        f"```text\n{ASKED}\n```",
+        f"<think>The passage is about\nheating.</think>\n\n{ASKED}",
+    ],
+)
+def test_what_stands_around_a_query_is_taken_off(answer):
+    assert tidy(answer) == ASKED
+    assert tidy(tidy(answer)) == ASKED
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "'ABC 123!' counts as uppercase because characters without case are ignored.",
+        '"cannot resolve" error in "logging.config"',
+        "'tis the season: who wrote 'deck the halls'",
+        "python f(**kwargs) vs f(*args)",
+        "what is 2**3**2 in python",
+        "__init__ called twice",
+        "*args meaning",
+        "24. Dezember geöffnet",
+        "3.11 vs 3.12 speed",
+        "-1 as array index",
+        "Here's How Vaccines Work: A Guide",
+        "Colons and Titles: How to Use Both",
+        "sure thing chords",
+        "ok button greyed out",
+        "answering machine beep",
+        "what is the passage of time",
+        "東京から京都まで：電車の時間",
+        "#include not found",
+    ],
+)
+def test_a_bare_query_stays_as_it_is(query):
+    assert tidy(query) == query
+    assert not refused(query)
+
+
+@pytest.mark.parametrize("answer", ["", " \n ", "Question:", "**", '""', "<think>Let me see", "Sure!"])
+def test_nothing_is_left_of_an_answer_without_a_query(answer):
+    passage = Passage("p", "", "Some text.")
+    assert rejection(tidy(answer), passage, set(), max_words=20, copy_ngram=6) == "empty"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I cannot answer that question.",
+        "I can't help with that.",
+        "I’m sorry, but I can't assist with this request.",
+        "I am unable to generate a query for this passage.",
+        "I apologize, but the text is not suitable.",
+        "As an AI language model, I do not search the web.",
+        "As a large language model I have no opinions.",
+        "Sure! Unfortunately, the passage does not say.",
+        "The passage does not contain enough information.",
+        "Please provide the passage.",
+        "There is no passage given.",
+    ],
+)
+def test_refusals(answer):
+    passage = Passage("p", "", "Some text.")
+    assert rejection(tidy(answer), passage, set(), max_words=20, copy_ngram=6) == "refusal"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "I can't create a title in my plot; what is missing?",
+        "i cannot provide credentials to git",
+        "I can't sleep after drinking coffee, why?",
+        "I am unable to log in to my account",
+        "as an airline passenger what are my rights",
+        "the passage does not fit on one page latex",
+        "No passengers were hurt in the ferry accident.",
+        "Sorry Seems to Be the Hardest Word: Apologies in Pop",
+    ],
+)
+def test_what_only_looks_like_a_refusal(query):
+    assert not refused(tidy(query))
+
+
+@pytest.mark.parametrize(
+    ("query", "dropped"),
+    [
+        ("What does the passage say about deposits?", True),
+        ("Which claim of this excerpt is wrong?", True),
+        ("Who wrote the text above?", True),
+        ("how does the passage of time change memory", False),
+        ("underground passage opening hours", False),
+        ("how do I show the text below the image", False),
+    ],
+)
+def test_queries_that_speak_of_the_passage(query, dropped):
+    passage = Passage("p", "", "Deposits are due in May.")
+    reason = rejection(query, passage, set(), max_words=20, copy_ngram=6)
+    assert reason == ("mentions_passage" if dropped else "")
+    about_passages = passage._replace(text="The north-west passage is open.")
+    assert rejection(query, about_passages, set(), max_words=20, copy_ngram=6) == ""
+
+
+def test_the_pools_go_through_unchanged():
+    for query, passage in POOLS:
+        assert tidy(query) == query
+        assert not refused(query)
+        assert not wrong_language(query, passage, "en"), query
+        assert not wrong_language(query, "", "en"), query
+
+
+TEXTS = {
+    "en": (
+        "The landlord has to return the deposit once the tenancy is over.",
+        "who keeps the deposit if it is late",
+    ),
+    "de": (
+        "Der Vermieter muss die Kaution nach dem Auszug zurückzahlen.",
+        "wie lange darf der Vermieter warten",
+    ),
+    "fr": (
+        "Le bailleur doit rendre le dépôt dans les deux mois.",
+        "dans quel délai le dépôt sera rendu par le bailleur",
+    ),
+    "es": (
+        "El arrendador debe devolver la fianza en un mes.",
+        "qué hago si el dueño no me devuelve la fianza",
+    ),
+    "ru": (
+        "Арендодатель обязан вернуть залог через месяц.",
+        "когда мне вернут залог",
+    ),
+    "ja": (
+        "大家は退去後に敷金を返さなければならない。",
+        "敷金はいつ戻りますか",
+    ),
+    "zh": (
+        "房东必须在租期结束后退还押金。",
+        "押金什么时候退还",
+    ),
+    "th": (
+        "เจ้าของบ้านต้องคืนเงินมัดจำหลังย้ายออก",
+        "เงินมัดจำคืนเมื่อไร",
+    ),
+    "ar": (
+        "يجب على المالك رد التأمين بعد انتهاء العقد",
+        "متى يرد المالك التأمين",
+    ),
+    "hi": (
+        "मकान मालिक को जमा राशि लौटानी होगी।",
+        "जमा राशि कब मिलेगी",
+    ),
+    "ko": (
+        "집주인은 보증금을 돌려주어야 한다.",
+        "보증금은 언제 받나요",
+    ),
+}
+
+
+@pytest.mark.parametrize("own", TEXTS)
+@pytest.mark.parametrize("other", TEXTS)
+def test_languages_are_told_apart(own, other):
+    if {own, other} == {"ja", "zh"}:
+        pytest.skip("both have Han")
+    assert wrong_language(TEXTS[other][1], TEXTS[own][0], own) == (own != other)
+
+
+def test_names_code_and_keywords_are_of_no_language():
+    english = TEXTS["en"][0]
+    assert not wrong_language("kaution rückzahlung mietvertrag", english, "en")
+    assert not wrong_language("La La Land soundtrack", english, "en")
+    assert not wrong_language("der die das", "The articles der, die and das decline.", "en")
+    assert not wrong_language("42", english, "en")
+    assert not wrong_language("wat is een huis", "Dom to budynek.", "pl"), "no list for Polish"
+    code = "Pythonの list.sort() はリストを並べ替える。reverse=True で逆順になる。"
+    assert not wrong_language("python list sort reverse", code, "ja")
+
+
+def test_a_corpus_in_another_language_than_params_say_is_not_thrown_away():
+    assert not wrong_language(TEXTS["de"][1], TEXTS["de"][0], "en")
+    assert wrong_language(TEXTS["fr"][1], TEXTS["de"][0], "en")
+
+
+def test_script_counts():
+    assert script_counts("Ab 1, カな漢 д") == {"LATIN": 2, "KANA": 2, "CJK": 1, "CYRILLIC": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("東京駅から新宿駅までの行き方を教えてください", 9, 13),  # 13 morphemes
+        ("如何区分高血压和低血压的早期症状", 8, 10),  # 9 words
+        ("วิธีทำต้มยำกุ้งให้อร่อยแบบร้านอาหาร", 8, 10),  # 8 words, or 9
+        ("តើធ្វើដូចម្តេចដើម្បីទៅភ្នំពេញ", 5, 8),  # 6 words
+        ("한국어는 띄어쓰기를 한다", 3, 3),
+        ("हिंदी में खोज कैसे करें", 5, 5),
+        ("Pythonで辞書をソートする方法", 6, 8),  # a foreign word counts too
+        ("iPhone 15の電池", 4, 4),
+        ("don't stop — now", 3, 3),
+    ],
+)
+def test_lengths_are_near_what_a_reader_counts(text, low, high):
+    assert low <= length(text) <= high
+
+
+def test_a_long_sentence_without_spaces_is_too_long_and_an_ordinary_one_is_not():
+    passage = Passage("p", "", "敷金")
+    asked = "大家が退去後に敷金を返してくれない場合はどこに相談すればよいですか"
+    assert rejection(asked, passage, set(), 20, 6, "ja") == ""
+    assert rejection(asked * 2, passage, set(), 20, 6, "ja") == "too_long"
