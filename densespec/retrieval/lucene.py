@@ -37,7 +37,8 @@ class LuceneBm25:
     """A BM25 index of Lucene on disk, made once for the same passages and analyzer.
 
     Anserini rounds scores to four digits and takes a millionth more off each further passage of equal
-    score; Lucene keeps lengths of 40 tokens and more in steps of up to an eighth.
+    score; Lucene keeps lengths of 40 tokens and more in steps of up to an eighth, and passages without a
+    token do not count in its statistics.
 
     Args:
         texts: passages' content, in the order of their row numbers.
