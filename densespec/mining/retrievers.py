@@ -47,9 +47,7 @@ class Dense(NamedTuple):
     queries: Array
 
 
-def check_retrievers(
-    retrievers: Sequence[str], dense: Collection[str], weights: Mapping[str, float]
-) -> None:
+def check_retrievers(retrievers: Sequence[str], dense: Collection[str], weights: Mapping[str, float]) -> None:
     """Refuse retrievers that nothing defines, and weights that make no sum.
 
     Args:

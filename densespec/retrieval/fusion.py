@@ -61,9 +61,7 @@ def weighted_fusion(
         if len(ranking):
             values = np.asarray(given, dtype=np.float64)
             spread = np.ptp(values)
-            origin, unit = (
-                (values.min(), spread) if normalise == "min-max" else (values.mean(), values.std())
-            )
+            origin, unit = (values.min(), spread) if normalise == "min-max" else (values.mean(), values.std())
             values = (values - origin) / (unit if spread else 1.0)
             own = dict(zip((int(row) for row in ranking), values.tolist(), strict=True))
             last = float(values.min())
