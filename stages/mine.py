@@ -57,6 +57,8 @@ def main() -> None:
     embeddings = (args.out / "passage_embeddings.npy", args.out / "query_embeddings.npy")
 
     with locked_scratch("mine", args.domain) as scratch:
+        for left in (*args.out.glob(".*.npy.*.tmp"), *scratch.glob(".*.npy.*.tmp")):
+            left.unlink()  # of a run that was killed while it wrote embeddings
         # first, because it is quick and may lack a package
         lexical_of = partial(LuceneBm25, folder=scratch) if lexical.backend == "pyserini" else Bm25
         bm25 = lexical_of(texts, k1=lexical.k1, b=lexical.b, language=lexical.language)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -139,7 +138,6 @@ def mine(monkeypatch, **changes):
     from stages.mine import main
 
     Path("conf/domains/d.yaml").write_text(yaml.safe_dump({"mine": changes, "student": {}, "bm25": {}}))
-    shutil.rmtree("out", ignore_errors=True)
     options = "--domain d --corpus corpus --queries queries --out out --metrics metrics.json"
     monkeypatch.setattr(sys, "argv", ["mine", *options.split()])
     main()
@@ -167,8 +165,13 @@ def test_the_stage_with_a_second_model(domain, monkeypatch):
     assert not list((domain / "scratch/mine/d").glob("*.npy")), "further embeddings are dropped"
 
 
-def test_bm25s_lists_are_written_for_judged_queries_whatever_is_fused(domain, monkeypatch):
+def test_bm25_lists_are_written_for_judged_queries_whatever_is_fused(domain, monkeypatch):
+    left = [domain / folder / ".passages.npy.1.tmp" for folder in ("out", "scratch/mine/d")]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.touch()
     mine(monkeypatch, retrievers=["student"])
+    assert not any(path.exists() for path in left), "what a killed run had begun is dropped"
     table = read_table(Path("out/bm25.parquet"))
     assert table["query_id"] == ["t1"]
     rows, scores = Bm25(TEXTS).search(QUERIES[2], 10)
