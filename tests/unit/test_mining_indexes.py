@@ -24,7 +24,7 @@ PASSAGES, QUERIES = clustered(3000, 0), clustered(50, 1)
     [
         ("auto", 1_000_000, False, "flat"),
         ("auto", 1_000_001, False, "hnsw"),
-        ("auto", 10_000_001, False, "ivf"),
+        ("auto", 4_000_001, False, "ivf"),
         ("auto", 10_000_000, True, "flat"),
         ("auto", 10_000_001, True, "ivf"),
         ("ivf", 10, False, "ivf"),
