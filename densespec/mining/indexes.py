@@ -24,7 +24,7 @@ FLAT_UP_TO_ON_GPU = 10_000_000
 #: 2,500 passages of 384 dimensions per second, hence no further.
 HNSW_UP_TO = 4_000_000
 CELLS = 4  # cells of an IVF index: this × √passages, the least that the guidelines name
-PROBED = 1 / 16  # share of the cells that is searched
+PROBED, LEAST_PROBED = 1 / 16, 32  # share of the cells that is searched, but at least so many
 TRAINED_ON = 40  # passages per cell; the guidelines ask for 30 to 256
 LINKS = 32  # of an HNSW node; the guidelines name 4 to 64
 BEAM = 4  # of an HNSW search: this × depth
@@ -97,10 +97,10 @@ def recall(passages: Array, queries: Array, rows: Array, depth: int = 100) -> fl
 def _ivf(passages: Array) -> Any:
     """Cells around centroids; the same passages give the same index."""
     faiss = dense.faiss_module()
-    cells = max(1, min(int(CELLS * np.sqrt(len(passages))), len(passages)))
+    cells = max(1, min(int(CELLS * np.sqrt(len(passages))), len(passages) // TRAINED_ON))
     index = faiss.index_factory(passages.shape[1], f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.max_points_per_centroid = TRAINED_ON
-    index.nprobe = max(1, round(PROBED * cells))
+    index.nprobe = max(LEAST_PROBED, round(PROBED * cells))
     return _filled(index, passages, TRAINED_ON * cells)
 
 

@@ -74,7 +74,8 @@ def test_small_and_empty_corpora(kind):
 
 
 def test_passages_that_were_not_found_fill_up_the_end(monkeypatch):
-    monkeypatch.setattr(indexes, "PROBED", 0)  # one cell of 219
+    monkeypatch.setattr(indexes, "PROBED", 0)
+    monkeypatch.setattr(indexes, "LEAST_PROBED", 1)  # of 75 cells
     rows, scores = indexes.search(PASSAGES, QUERIES, 100, "ivf")
     missing = rows < 0
     assert missing.any() and np.isneginf(scores[missing]).all() and np.isfinite(scores[~missing]).all()

@@ -95,7 +95,8 @@ def test_a_model_is_read_with_its_own_prompts_and_searched_on_disk(tmp_path, cap
 
 
 def test_an_index_that_loses_much_says_so(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(indexes, "PROBED", 0)
+    for name, value in {"PROBED": 0, "LEAST_PROBED": 1, "TRAINED_ON": 2}.items():
+        monkeypatch.setattr(indexes, name, value)
     folder = tiny_bi_encoder(tmp_path / "m")
     found = dense_lists(
         {"model": str(folder)}, TEXTS, QUERIES, files=(tmp_path / "p.npy", tmp_path / "q.npy"),
