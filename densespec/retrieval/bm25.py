@@ -82,7 +82,7 @@ def _stemmer(language: str) -> Any:
             "params.yaml: bm25.language",
             expected=f"with backend bm25s one of: {', '.join(Stemmer.algorithms())}; or ''",
             found=language,
-            remedy="name one of them, or '' for neither stemmer nor stop words; "
-            "bm25.backend: pyserini knows others",
+            remedy="name one of them, or '' for neither stemmer nor stop words; bm25.backend: pyserini knows "
+            "others, for the lists in mining but not for the hybrid teacher",
         )
     return Stemmer.Stemmer(language)
