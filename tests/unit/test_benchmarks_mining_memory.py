@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "mining_memory.py
 
 def test_every_contender_on_a_small_corpus(tmp_path: Path) -> None:
     options = ["--passages", "2500", "--queries", "20", "--dimension", "32", "--depth", "50", "--out"]
+    here = {"PYTHONPATH": str(PROGRAM.parents[1]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), *options, str(tmp_path / "out.md")],
-        capture_output=True, text=True, env={"PYTHONPATH": str(PROGRAM.parents[1]), "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, env=os.environ | here,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "out.md").read_text().splitlines()
