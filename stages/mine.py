@@ -1,5 +1,7 @@
 """Mine candidate lists: encode the corpus with the untuned student, search, fuse, round trip.
 
+Further retrievers (BM25 by bm25s or Lucene, other bi-encoders) are named in params mine.retrievers.
+
 Reads passages, the generated queries of every kind in params 'kinds', the unlabelled query log and
 the dev and test queries; writes one candidate list per query. Test queries get lists because the
 teacher is measured on them as a reranker; they never reach training.
@@ -9,24 +11,23 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from densespec.errors import InputError, run
-from densespec.io.arrays import write_array
+from densespec.errors import run
 from densespec.io.jsonl import read_jsonl, write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import read_table, write_table
 from densespec.mining.candidates import mine_query
 from densespec.mining.config import MineConfig
+from densespec.mining.retrievers import check_retrievers, dense_lists, fuse, lexical_lists
 from densespec.records import Passage
-from densespec.retrieval import dense
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
-from densespec.retrieval.encoding import encode
-from densespec.retrieval.student import load_student, precision_of, quiet_libraries, student_fingerprint
-from densespec.runtime.progress import progress
+from densespec.retrieval.lucene import LuceneBm25
+from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.scratch import locked_scratch, scratch_root
 
 COLUMNS = ("query_id", "text", "kind", "source_id", "writer", "split")
@@ -42,15 +43,8 @@ def main() -> None:
     args = parser.parse_args()
     config = load_section("mine", MineConfig, args.domain)
     student = load_section("student", StudentConfig, args.domain)
-    lexical_config = load_section("bm25", Bm25Config, args.domain)
-    unknown = set(config.retrievers) - {"student", "bm25"}
-    if unknown or not config.retrievers:
-        raise InputError(
-            "params.yaml: mine.retrievers",
-            expected="a list of: student, bm25",
-            found=f"{config.retrievers}",
-            remedy="name at least one of them",
-        )
+    lexical = load_section("bm25", Bm25Config, args.domain)
+    check_retrievers(config.retrievers, config.dense, config.weights)
     started = time.monotonic()
     quiet_libraries()
 
@@ -59,40 +53,52 @@ def main() -> None:
     row_of = {passage_id: row for row, passage_id in enumerate(table["id"])}
     queries = _queries(args.corpus, args.queries, load_value("kinds"), config.use_log)
 
-    with locked_scratch("mine", args.domain):
-        model = load_student(**student.model_dump())
-        identity = student_fingerprint(student.model, student.revision)
-        shards = scratch_root() / "encode"
-        passage_vectors = encode(
-            model, identity, texts, shards, task="document", label="encode passages",
-            batch_size=config.batch_size, tokens=config.token_vectors,
-        )  # fmt: skip
-        query_vectors = encode(
-            model, identity, [query["text"] for query in queries], shards, task="query",
-            label="encode queries", batch_size=config.batch_size, tokens=config.token_vectors,
-        )  # fmt: skip
-        bm25 = Bm25(texts, lexical_config.k1, lexical_config.b, lexical_config.language)
-        student_rows, _ = dense.search(passage_vectors, query_vectors, max(config.depth, config.round_trip))
-        mined, lexical = [], {}
-        with progress("fuse candidates", len(queries)) as advance:
-            for number, query in enumerate(queries):
-                rankings = [student_rows[number]] if "student" in config.retrievers else []
-                if "bm25" in config.retrievers or query["split"] != "train":
-                    rows, scores = bm25.search(query["text"], config.depth)
-                    if "bm25" in config.retrievers:
-                        rankings.append(rows)
-                    if query["split"] != "train":
-                        lexical[query["query_id"]] = (rows.tolist(), scores.tolist())
-                mined.append(
-                    mine_query(
-                        query_vectors[number], passage_vectors, rankings, student_rows[number],
-                        source=row_of.get(query["source_id"]), depth=config.depth, rrf_k=config.rrf_k,
-                        round_trip=config.round_trip if query["split"] == "train" else 0,
-                    )
-                )  # fmt: skip
-                advance(1)
+    ask = [query["text"] for query in queries]
+    embeddings = (args.out / "passage_embeddings.npy", args.out / "query_embeddings.npy")
 
-        args.out.mkdir(parents=True, exist_ok=True)
+    with locked_scratch("mine", args.domain) as scratch:
+        for left in (*args.out.glob(".*.npy.*.tmp"), *scratch.glob(".*.npy.*.tmp")):
+            left.unlink()  # of a run that was killed while it wrote embeddings
+        # first, because it is quick and may lack a package
+        lexical_of = partial(LuceneBm25, folder=scratch) if lexical.backend == "pyserini" else Bm25
+        bm25 = lexical_of(texts, k1=lexical.k1, b=lexical.b, language=lexical.language)
+        judged = [query["split"] != "train" for query in queries]
+        wanted = judged if "bm25" not in config.retrievers else [True] * len(queries)
+        lists = {"bm25": lexical_lists(bm25, ask, wanted, config.depth)}
+        del bm25
+
+        found = partial(
+            dense_lists, passages=texts, queries=ask, shards=scratch_root() / "encode", index=config.index,
+            batch_size=config.batch_size,
+        )  # fmt: skip
+        untuned = found(
+            student.model_dump(), files=embeddings, depth=max(config.depth, config.round_trip),
+            tokens=config.token_vectors,
+        )  # fmt: skip
+        lists["student"], details = untuned.lists, {"student": untuned.details}
+        for name in config.retrievers:
+            if name in config.dense:
+                files = (scratch / "passages.npy", scratch / "queries.npy")
+                other = found(
+                    config.dense[name].model_dump(), files=files, depth=config.depth, label=f" with {name}"
+                )
+                lists[name], details[name] = other.lists, other.details
+                for file in files:
+                    file.unlink()
+
+        mined = []
+        for number, query in enumerate(queries):
+            fused = fuse(
+                {name: lists[name][number] for name in config.retrievers}, config.depth,
+                method=config.fusion, rrf_k=config.rrf_k, weights=config.weights, normalise=config.normalise,
+            )  # fmt: skip
+            mined.append(
+                mine_query(
+                    untuned.queries[number], untuned.passages, fused, untuned.lists[number].rows,
+                    source=row_of.get(query["source_id"]), depth=config.depth,
+                    round_trip=0 if judged[number] else config.round_trip,
+                )
+            )  # fmt: skip
         write_table(
             args.out / "candidates.parquet",
             {name: [query[name] for query in queries] for name in COLUMNS}
@@ -102,16 +108,15 @@ def main() -> None:
                 "source_rank": [m.source_rank for m in mined],
             },
         )
+        numbers = [number for number, is_judged in enumerate(judged) if is_judged]
         write_table(
             args.out / "bm25.parquet",
             {
-                "query_id": list(lexical),
-                "passages": [rows for rows, _ in lexical.values()],
-                "scores": [scores for _, scores in lexical.values()],
+                "query_id": [queries[n]["query_id"] for n in numbers],
+                "passages": [lists["bm25"][n].rows.tolist() for n in numbers],
+                "scores": [lists["bm25"][n].scores.tolist() for n in numbers],
             },
         )
-        write_array(args.out / "passage_embeddings.npy", passage_vectors)
-        write_array(args.out / "query_embeddings.npy", query_vectors)
     training = [(query, m) for query, m in zip(queries, mined, strict=True) if query["split"] == "train"]
     write_json(
         args.metrics,
@@ -120,8 +125,7 @@ def main() -> None:
             "training_queries": len(training),
             "round_trip_failed": sum(not m.passages for _, m in training),
             "source_in_top_10": sum(0 < m.source_rank <= 10 for _, m in training),
-            "student": {"model": student.model, "fingerprint": identity, "max_tokens": model.max_seq_length,
-                        "precision": precision_of(model)},
+            "retrievers": {"bm25": {"backend": lexical.backend}, **details},
         },
     )
     print(f"mined {len(queries)} queries over {len(texts)} passages in {time.monotonic() - started:.0f} s")

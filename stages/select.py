@@ -62,6 +62,8 @@ def main() -> None:
         min_top_quantile=config.min_top_quantile,
         dev_share=config.dev_share,
         seed=config.seed,
+        max_margin=config.max_margin,
+        max_ratio=config.max_ratio,
     )
     numbers = [training[item.number] for item in selected]
     splits = Counter(item.split for item in selected)
@@ -88,7 +90,10 @@ def main() -> None:
         | {o: sum(k == kind and o == got for k, got in zip(kinds, outcomes, strict=True)) for o in OUTCOMES}
         for kind in dict.fromkeys(kinds)
     }
-    write_json(args.metrics, {"funnel": funnel, "train": splits["train"], "dev": splits["dev"]})
+    counts = {"funnel": funnel, "train": splits["train"], "dev": splits["dev"]}
+    if config.max_margin is not None or config.max_ratio is not None:
+        counts["false_negatives_dropped"] = sum(item.dropped for item in selected)
+    write_json(args.metrics, counts)
     print(f"kept {len(selected)} of {len(training)} queries: {splits['train']} train, {splits['dev']} dev")
 
 

@@ -1,4 +1,4 @@
-"""Candidate lists: several retrievers' rankings fused, with the source passage always in."""
+"""Candidate lists: fused rankings, with the round trip and the source passage always in."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from densespec.retrieval.fusion import reciprocal_rank_fusion
 
 Array = np.ndarray[Any, Any]
 
@@ -30,24 +28,22 @@ class Mined(NamedTuple):
 def mine_query(
     query_vector: Array,
     passage_vectors: Array,
-    rankings: Sequence[Sequence[int] | Array],
+    fused: Sequence[int],
     student_ranking: Sequence[int] | Array,
     *,
     source: int | None,
     depth: int,
-    rrf_k: int,
     round_trip: int,
 ) -> Mined:
-    """Fuse the rankings of one query into its candidate list.
+    """The candidate list of one query.
 
     Args:
         query_vector: float32 (dimension,).
         passage_vectors: float32 (passages, dimension).
-        rankings: row numbers, best first, of each retriever that is fused.
+        fused: row numbers, best first, of all retrievers together.
         student_ranking: the student's own list, for the round trip.
         source: row of the passage the query was written for; None for queries of users.
         depth: candidates to keep.
-        rrf_k: constant of the fusion.
         round_trip: required rank of the source in the student's list; 0 = not required.
     """
     source_rank = 0
@@ -56,7 +52,7 @@ def mine_query(
         source_rank = int(found[0]) + 1 if len(found) else 0
         if round_trip and not 0 < source_rank <= round_trip:
             return Mined([], [], source_rank)
-    rows, _ = reciprocal_rank_fusion(rankings, depth, rrf_k)
+    rows = list(fused[:depth])
     if source is not None and source not in rows:
         rows = [*rows[: depth - 1], source]
     dense = passage_vectors[rows] @ query_vector

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from densespec.errors import InputError
+
 Array = np.ndarray[Any, Any]
 
 
@@ -18,15 +20,17 @@ class Bm25:
         k1: term-frequency saturation.
         b: length normalisation.
         language: stemmer and stop words (``"english"``, or ``""`` for neither).
+
+    Raises:
+        InputError: there is no stemmer of the language.
     """
 
     def __init__(
         self, texts: Sequence[str], k1: float = 0.9, b: float = 0.4, language: str = "english"
     ) -> None:
         import bm25s
-        import Stemmer
 
-        self._stemmer = Stemmer.Stemmer(language) if language else None
+        self._stemmer = _stemmer(language) if language else None
         self._stopwords = "en" if language == "english" else None
         self._passages = len(texts)
         self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
@@ -50,14 +54,35 @@ class Bm25:
         return rows, scores[rows]
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
-        import bm25s
+        return tokenize(texts, self._stopwords, self._stemmer)
 
-        return list(
-            bm25s.tokenize(
-                list(texts),
-                stopwords=self._stopwords,
-                stemmer=self._stemmer,
-                return_ids=False,
-                show_progress=False,
-            )
+
+def tokenize(texts: Sequence[str], stopwords: str | None = None, stemmer: Any = None) -> list[list[str]]:
+    """Lower-case words of two or more letters, digits and underscores, as bm25s finds them.
+
+    Args:
+        texts: passages' content or queries.
+        stopwords: language (bm25s' code) of the stop words to leave out; None for none.
+        stemmer: of PyStemmer; None for none.
+    """
+    import bm25s
+
+    return list(
+        bm25s.tokenize(
+            list(texts), stopwords=stopwords, stemmer=stemmer, return_ids=False, show_progress=False
         )
+    )
+
+
+def _stemmer(language: str) -> Any:
+    import Stemmer
+
+    if language not in Stemmer.algorithms():
+        raise InputError(
+            "params.yaml: bm25.language",
+            expected=f"with backend bm25s one of: {', '.join(Stemmer.algorithms())}; or ''",
+            found=language,
+            remedy="name one of them, or '' for neither stemmer nor stop words; bm25.backend: pyserini knows "
+            "others, for the lists in mining but not for the hybrid teacher",
+        )
+    return Stemmer.Stemmer(language)

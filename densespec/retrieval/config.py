@@ -32,6 +32,11 @@ class Bm25Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    backend: Literal["bm25s", "pyserini"] = Field(
+        default="bm25s", description="of the lists in mining; pyserini is Lucene and needs Java 21 or newer"
+    )
     k1: float = Field(ge=0, description="term-frequency saturation")
     b: float = Field(ge=0, le=1, description="length normalisation")
-    language: str = Field(description="stemmer and stop words; empty for neither")
+    language: str = Field(
+        description="stemmer and stop words (pyserini: Lucene's analyzer); empty for neither"
+    )

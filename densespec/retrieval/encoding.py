@@ -45,13 +45,32 @@ def encode(
     Returns:
         float32 array (texts, dimension), normalised to length 1.
     """
-    parts = [
-        shard["embeddings"]
-        for _, shard in _shards(model, fingerprint, texts, folder, task, label, batch_size, tokens)
-    ]
-    if not parts:
-        return np.zeros((0, model.get_embedding_dimension() or 0), dtype=np.float32)
-    return np.concatenate(parts)
+    blocks = embedded(
+        model, fingerprint, texts, folder, task=task, label=label, batch_size=batch_size, tokens=tokens
+    )
+    return np.concatenate(list(blocks))
+
+
+def embedded(
+    model: SentenceTransformer,
+    fingerprint: str,
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    task: str,
+    label: str,
+    batch_size: int = 16,
+    tokens: bool = False,
+) -> Iterator[Array]:
+    """The rows of :func:`encode`, shard by shard, so memory holds one shard at a time.
+
+    Yields:
+        float32 (texts of the shard, dimension), length 1; for no texts one block without rows.
+    """
+    if not texts:
+        yield np.zeros((0, model.get_embedding_dimension() or 0), dtype=np.float32)
+    for _, shard in _shards(model, fingerprint, texts, folder, task, label, batch_size, tokens):
+        yield shard["embeddings"]
 
 
 def token_shards(

@@ -15,6 +15,15 @@ class SelectConfig(BaseModel):
     source_rank: int = Field(
         ge=0, description="the teacher must rank the source passage this high; 0 keeps every query"
     )
+    max_margin: float | None = Field(
+        default=None,
+        description="drop candidates that the teacher scores this much above the source passage; null = none",
+    )
+    max_ratio: float | None = Field(
+        default=None,
+        gt=0,
+        description="drop candidates scored above this multiple of the source's score; null = none",
+    )
     min_top_quantile: float = Field(
         ge=0, lt=1, description="drop generated queries whose top score is below this quantile of all"
     )

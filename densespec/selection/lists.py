@@ -26,6 +26,7 @@ class Selected(NamedTuple):
         scores: calibrated teacher score of each.
         positive: place of the positive in the list: the source passage, or the teacher's first.
         split: ``"train"`` or ``"dev"``.
+        dropped: how many of its candidates were dropped as likely false negatives.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Selected(NamedTuple):
     scores: list[float]
     positive: int
     split: str
+    dropped: int
 
 
 def calibrate(scores: Sequence[Array], low: float = 1.0, high: float = 99.0) -> list[Array]:
@@ -78,6 +80,35 @@ def ensemble(scores: Mapping[str, Sequence[Array]], weights: Mapping[str, float]
     ]
 
 
+def false_negatives(
+    scores: Array, source: int, max_margin: float | None = None, max_ratio: float | None = None
+) -> Array:
+    """Candidates that are likely to be relevant too, as their scores are near the source passage's or above.
+
+    The rules are those of positive-aware mining (NV-Retriever, arXiv 2407.15831: TopK-MarginPos, where the
+    margin is taken off the positive's score and not added, and TopK-PercPos), on the teacher's scores.
+
+    Args:
+        scores: calibrated teacher score of each candidate (candidates,).
+        source: place of the source passage among them; never named itself.
+        max_margin: named are candidates above the source's score plus this; None for none.
+        max_ratio: named are candidates above this multiple of it (as far above it where it is negative, too);
+            None for none.
+
+    Returns:
+        bool (candidates,).
+    """
+    own = float(scores[source])
+    limits = [math.inf]
+    if max_margin is not None:
+        limits.append(own + max_margin)
+    if max_ratio is not None:
+        limits.append(own + (max_ratio - 1) * abs(own))
+    named: Array = scores > min(limits)
+    named[source] = False
+    return named
+
+
 def select_lists(
     candidates: Sequence[Sequence[int]],
     scores: Sequence[Array],
@@ -90,6 +121,8 @@ def select_lists(
     min_top_quantile: float,
     dev_share: float,
     seed: int,
+    max_margin: float | None = None,
+    max_ratio: float | None = None,
 ) -> tuple[list[Selected], list[str]]:
     """Filter queries and cut their lists.
 
@@ -105,6 +138,8 @@ def select_lists(
             generated queries' best scores are dropped.
         dev_share: expected share of keys that become dev.
         seed: of the split.
+        max_margin: see :func:`false_negatives`; what it names leaves the lists of generated queries.
+        max_ratio: the same.
 
     Returns:
         The kept queries, and for every query its outcome (one of :data:`OUTCOMES`).
@@ -132,6 +167,14 @@ def select_lists(
         if source is not None and values[order[0]] < floor:
             outcomes.append("low_score")
             continue
+        named = np.zeros(len(order), dtype=bool)
+        if rank:
+            named = false_negatives(values[order], rank - 1, max_margin, max_ratio)
+            rank -= int(named[: rank - 1].sum())
+            order = order[~named]
+        if len(order) < min_candidates:
+            outcomes.append("too_few")
+            continue
         outcomes.append("kept")
         kept = order[:list_length]
         positive = rank - 1 if 0 < rank <= len(kept) else 0
@@ -143,6 +186,7 @@ def select_lists(
                 [float(values[place]) for place in kept],
                 positive,
                 "dev" if in_dev else "train",
+                int(named.sum()),
             )
         )
     return selected, outcomes

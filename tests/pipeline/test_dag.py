@@ -185,7 +185,7 @@ def test_a_change_of_code_reruns_exactly(file: str, tiny_copy: Path, stages: dic
 def test_comments_and_docstrings_rerun_nothing(tiny_copy: Path) -> None:
     source = tiny_copy / "densespec/mining/candidates.py"
     replace_once(source, '"""Candidate lists: ', '"""Other words for: ')
-    replace_once(source, '    """Fuse the rankings of one query', '    # a remark\n    """Melt the rankings')
+    replace_once(source, '    """The candidate list of one query', '    # a remark\n    """The melted list')
     source.write_text(source.read_text().replace("\n\n\n", "\n\n\n\n# more air\n\n\n"))
     assert named(status(tiny_copy)) == {"code"}
     assert stages_run(dvc(tiny_copy, "repro", "code")) == ["code"]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from densespec import cli, doctor
 from densespec.doctor import MISSING, OK, UNCHECKED, UNUSABLE, Component
 
+ROOT = Path(__file__).parents[2]
 REQUIRED = {
     "python",
     "torch",
@@ -170,6 +173,26 @@ def test_the_configured_student(repository):
     assert part.state == MISSING and part.required and part.name == "student models/own"
     Path("conf/domains/d.yaml").write_text("student: {model: someone/model-of-the-hub}\n")
     assert states(doctor.examine(repository))["student"].state == UNCHECKED
+
+
+def test_further_retrievers_of_the_params(repository):
+    Path("conf/domains").mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    models = {"used": {"model": "models/own"}, "described": {"model": "someone/model-of-the-hub"}}
+    override = {"mine": {"retrievers": ["student", "used"], "dense": models}, "bm25": {}, "student": {}}
+    Path("conf/domains/pydocs.yaml").write_text(yaml.safe_dump(override))
+    found = states(doctor.examine(repository))
+    used = found["retriever used (models/own)"]
+    assert (used.state, used.required) == (MISSING, True) and used.remedy
+    described = found["retriever described (someone/model-of-the-hub)"]
+    assert (described.state, described.required) == (UNCHECKED, False)
+    assert not found["pyserini"].required
+    override["bm25"] = {"backend": "pyserini"}
+    override["mine"] = {"dense": {"wrong": {}}}
+    Path("conf/domains/pydocs.yaml").write_text(yaml.safe_dump(override))
+    found = states(doctor.examine(repository))
+    assert found["pyserini"].required
+    assert not any(name.startswith("retriever") for name in found)
 
 
 def remote(*arguments):

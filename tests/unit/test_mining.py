@@ -11,13 +11,13 @@ from densespec.mining.config import MineConfig
 
 PASSAGES = np.eye(6, dtype=np.float32)
 QUERY = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], dtype=np.float32)
-STUDENT, BM25 = [5, 4, 3, 2], [0, 5, 1]
+STUDENT = [5, 4, 3, 2]
 
 
 def mine(**changes):
-    options = {"source": None, "depth": 10, "rrf_k": 60, "round_trip": 2, **changes}
-    rankings = options.pop("rankings", [STUDENT, BM25])
-    return mine_query(QUERY, PASSAGES, rankings, STUDENT, **options)
+    options = {"source": None, "depth": 10, "round_trip": 2, **changes}
+    fused = options.pop("fused", [5, 0, 4, 1, 3, 2])
+    return mine_query(QUERY, PASSAGES, fused, STUDENT, **options)
 
 
 def test_a_users_query_gets_the_fused_list_with_the_students_cosines():
@@ -41,7 +41,7 @@ def test_the_round_trip_is_by_the_students_own_rank(source, round_trip, rank, ke
 
 def test_a_source_that_no_list_has_takes_the_last_place():
     assert mine(source=2, round_trip=0, depth=3).passages == [5, 0, 2]
-    lonely = mine(source=2, round_trip=0, rankings=[[5]])
+    lonely = mine(source=2, round_trip=0, fused=[5])
     assert lonely.passages == [5, 2]
     assert lonely.dense == pytest.approx([0.6, 0.3])
 
@@ -50,15 +50,14 @@ def test_a_source_in_the_list_is_there_once():
     assert mine(source=5, depth=3).passages == [5, 0, 4]
 
 
-def test_rankings_may_be_arrays():
-    mined = mine(rankings=[np.array(STUDENT), np.array(BM25, dtype=np.int32)], source=5)
-    assert mined.passages == [5, 0, 4, 1, 3, 2]
-    assert all(type(row) is int for row in mined.passages)
+def test_the_students_ranking_may_be_an_array():
+    mined = mine_query(QUERY, PASSAGES, [5, 0], np.array(STUDENT), source=5, depth=9, round_trip=1)
+    assert mined == Mined([5, 0], pytest.approx([0.6, 0.1]), 1)
     assert all(type(score) is float for score in mined.dense)
 
 
 def test_no_retriever_found_anything():
-    assert mine(rankings=[[], []]) == Mined([], [], 0)
+    assert mine(fused=[]) == Mined([], [], 0)
 
 
 def test_settings_are_checked():
@@ -67,6 +66,9 @@ def test_settings_are_checked():
         "token_vectors": False, "batch_size": 1,
     }  # fmt: skip
     assert MineConfig(**values).depth == 10
-    for change in ({"depth": 1}, {"rrf_k": 0}, {"round_trip": -1}, {"batch_size": 0}, {"unknown": 1}):
+    for change in (
+        {"depth": 1}, {"rrf_k": 0}, {"round_trip": -1}, {"batch_size": 0}, {"unknown": 1},
+        {"fusion": "sum"}, {"normalise": "rank"}, {"index": "pq"}, {"dense": {"x": {}}},
+    ):  # fmt: skip
         with pytest.raises(ValidationError):
             MineConfig(**{**values, **change})

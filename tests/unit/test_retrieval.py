@@ -12,7 +12,7 @@ from densespec.errors import InputError
 from densespec.records import Qrel, Scored
 from densespec.retrieval import dense
 from densespec.retrieval.bm25 import Bm25
-from densespec.retrieval.fusion import reciprocal_rank_fusion
+from densespec.retrieval.fusion import reciprocal_rank_fusion, weighted_fusion
 from densespec.retrieval.measures import mean, per_query
 
 TEXTS = [
@@ -42,6 +42,11 @@ def test_bm25_is_lucenes_formula():
                 total += weight * frequency / (frequency + norm)
             expected.append(total)
         np.testing.assert_allclose(index.scores(query), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_language_without_stemmer_is_a_users_mistake():
+    with pytest.raises(InputError, match=r"bm25\.language(?s:.*)swedish(?s:.*)klingon"):
+        Bm25(TEXTS, language="klingon")
 
 
 def test_search_agrees_with_scores():
@@ -91,6 +96,17 @@ def test_dense_search_is_a_sorted_matrix_product(depth):
     assert rows.shape == (7, min(depth, 40)) and scores.dtype == np.float32
 
 
+@pytest.mark.parametrize("depth", [1, 9, 40, 100])
+def test_search_by_blocks_is_search(monkeypatch, depth):
+    passages, queries = unit(40, 0), unit(7, 1)
+    expected = dense.search(passages, queries, depth)
+    monkeypatch.setattr(dense, "PASSAGE_BLOCK", 16)
+    monkeypatch.setattr(dense, "QUERY_BLOCK", 3)
+    rows, scores = dense.search(passages, queries, depth)
+    np.testing.assert_array_equal(rows, expected[0])
+    np.testing.assert_allclose(scores, expected[1], atol=1e-6)
+
+
 def test_dense_search_takes_any_layout_and_no_queries(tmp_path):
     passages, queries = unit(40, 0), unit(7, 1)
     expected = dense.search(passages, queries, 3)[0]
@@ -128,6 +144,18 @@ def test_fusion_of_one_ranking_keeps_it_and_ties_go_by_row():
     assert reciprocal_rank_fusion([[5, 3], [3, 5]], 5)[0] == [3, 5]
     assert reciprocal_rank_fusion([np.array([9], np.int64), np.array([2], np.int64)], 5)[0] == [2, 9]
     assert reciprocal_rank_fusion([], 5) == ([], [])
+
+
+def test_weighted_fusion_of_lists_on_different_scales():
+    rankings, scores = [[3, 1, 2], [1, 9]], [[30.0, 20.0, 10.0], [0.9, 0.8]]
+    rows, sums = weighted_fusion(rankings, scores, 10, [1.0, 1.0])
+    assert (rows, sums) == ([1, 3, 2, 9], [1.5, 1.0, 0.0, 0.0])
+    assert weighted_fusion(rankings, scores, 1, [1.0, 0.2])[0] == [3]
+    rows, sums = weighted_fusion(rankings, scores, 10, [1.0, 1.0], "z-score")
+    assert rows == [1, 3, 2, 9]
+    np.testing.assert_allclose(sums, [1, 1.5**0.5 - 1, -(1.5**0.5) - 1, -(1.5**0.5) - 1])
+    assert weighted_fusion([[4], []], [[7.0], []], 10, [1.0, 1.0]) == ([4], [0.0])
+    assert weighted_fusion([], [], 10, []) == ([], [])
 
 
 def test_measures_are_those_of_trec_eval():

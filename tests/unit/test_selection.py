@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from densespec.errors import InputError
-from densespec.selection.lists import OUTCOMES, calibrate, ensemble, select_lists
+from densespec.selection.lists import OUTCOMES, calibrate, ensemble, false_negatives, select_lists
 
 
 def select(candidates, scores, sources, keys=None, **changes):
@@ -73,6 +73,58 @@ def test_a_source_cut_off_the_list_leaves_the_teachers_first():
 def test_a_source_that_is_no_candidate_fails_the_filter():
     assert select([[1, 2, 3]], [[0.1, 0.9, 0.2]], [8])[1] == ["teacher_not_first"]
     assert select([[1, 2, 3]], [[0.1, 0.9, 0.2]], [8], source_rank=0)[1] == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("margin", "ratio", "dropped"),
+    [
+        (None, None, []),
+        (0.15, None, [0]),
+        (0.0, None, [0, 1]),
+        (-0.1, None, [0, 1, 3]),
+        (None, 1.4, [0]),
+        (None, 0.8, [0, 1, 3]),
+        (0.15, 0.8, [0, 1, 3]),
+        (0.0, 9.0, [0, 1]),
+    ],
+)
+def test_likely_false_negatives_by_margin_and_by_ratio(margin, ratio, dropped):
+    scores = np.array([0.8, 0.6, 0.5, 0.45, 0.1])
+    assert np.flatnonzero(false_negatives(scores, 2, margin, ratio)).tolist() == dropped
+
+
+def test_a_ratio_of_a_negative_score_goes_the_same_way():
+    scores = np.array([-0.5, -0.45, -0.52, -0.6])
+    assert false_negatives(scores, 0, max_ratio=1.0).tolist() == [False, True, False, False]
+    assert false_negatives(scores, 0, max_ratio=0.95).tolist() == [False, True, True, False]
+    assert false_negatives(scores, 0, max_ratio=1.2).tolist() == [False, False, False, False]
+
+
+def guarded(sources, **options):
+    settings = {"list_length": 3, "min_candidates": 3, "source_rank": 0, "min_top_quantile": 0.0} | options
+    scores = [np.float32([0.5, 0.9, 0.2, 0.6])] * len(sources)
+    lists = [[1, 2, 3, 4]] * len(sources)
+    return select_lists(lists, scores, sources, ["k"] * len(sources), dev_share=0.5, seed=1, **settings)
+
+
+def test_dropped_candidates_leave_the_list_and_are_counted():
+    (first, second), outcomes = guarded([1, None], max_margin=0.2)
+    assert (first.passages, first.positive) == ([4, 1, 3], 1)
+    assert second.passages == [2, 4, 1], "users' queries have no source to compare with"
+    assert (outcomes, first.dropped, second.dropped) == (["kept", "kept"], 1, 0)
+
+
+def test_a_list_that_the_guard_leaves_too_short_is_dropped():
+    assert guarded([1], max_ratio=1.0) == ([], ["too_few"])
+
+
+def test_the_consistency_filter_looks_before_candidates_are_dropped():
+    assert guarded([1], source_rank=1, min_candidates=2, max_margin=0.0)[1] == ["teacher_not_first"]
+
+
+def test_a_source_that_is_no_candidate_guards_nothing():
+    ((kept,), _) = guarded([9], max_margin=-9.0)
+    assert (kept.passages, kept.dropped) == ([2, 4, 1], 0)
 
 
 def test_ties_keep_the_order_of_the_candidates():
