@@ -18,6 +18,7 @@ from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 
 OPENAI = "https://api.openai.com/v1"
+NO_KEY = "no-key-needed"  # the client insists on one
 #: Answers worth another try; so is everything from 500 on.
 RETRIED = (408, 409, 425, 429)
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.5, 60.0, 600.0  # seconds
@@ -42,6 +43,13 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
             remedy="pip install 'densespec[client]'",
         )
     address = own.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
+    if "@" in address:  # params refuse it already
+        raise InputError(
+            "OPENAI_BASE_URL",
+            expected="an address without user and password",
+            found="one with them",
+            remedy="take them out; a key belongs in OPENAI_API_KEY",
+        )
     key = api_key(address)
     fixed: dict[str, Any] = {"model": llm.model, "temperature": llm.temperature, "max_tokens": llm.max_tokens}
     if llm.template_options:
@@ -74,7 +82,7 @@ def api_key(address: str) -> str:
             found="not set",
             remedy="export OPENAI_API_KEY=…, or set generate.openai.base_url to an endpoint of your own",
         )
-    return key or "none"
+    return key or NO_KEY
 
 
 async def ask_all(
@@ -175,8 +183,8 @@ class _Endpoint:
 
     def _told(self, error: Exception) -> str:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        text = " ".join(f"{type(error).__name__}: {error}{cause}".split())[:300]
-        return text.replace(self.key, "***")
+        text = f"{type(error).__name__}: {error}{cause}".replace(self.key, "***")  # some servers repeat it
+        return " ".join(text.split())[:300]
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:

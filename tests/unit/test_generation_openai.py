@@ -114,8 +114,8 @@ def test_a_fault_that_passes_changes_nothing(endpoint, tmp_path, kind):
 
 def test_a_hanging_request_is_given_up_and_sent_again(endpoint, tmp_path):
     faults(endpoint, "hang")
-    assert len(written(setting(tmp_path, endpoint.address, timeout=1.0))) == len(PASSAGES)
-    assert len(endpoint.bodies) == len(PASSAGES) + 1
+    assert len(written(setting(tmp_path, endpoint.address, timeout=2.0, retries=9))) == len(PASSAGES)
+    assert len(endpoint.bodies) > len(PASSAGES) and len(list(tmp_path.glob("*.npz"))) == 3
 
 
 def test_a_limited_endpoint_is_left_alone_as_long_as_it_says(endpoint, tmp_path):
@@ -182,6 +182,10 @@ def test_where_the_address_and_the_key_come_from(endpoint, tmp_path, monkeypatch
     monkeypatch.delenv("OPENAI_BASE_URL")
     with pytest.raises(InputError, match=r"OPENAI_API_KEY(.|\n)*not set"):
         written(setting(tmp_path, ""))
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://me:hunter2@example.org/v1")
+    with pytest.raises(InputError, match="without user and password") as stopped:
+        written(setting(tmp_path, ""))
+    assert "hunter2" not in str(stopped.value)
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"densespec\[client\]"):
         written(setting(tmp_path, endpoint.address))
@@ -245,7 +249,7 @@ def stage(repository: Path, out: str, scratch: str) -> subprocess.Popen[bytes]:
 
 
 def finished(run: subprocess.Popen[bytes]) -> str:
-    _, told = run.communicate(timeout=120)
+    _, told = run.communicate(timeout=900)
     assert run.returncode == 0, told.decode()
     return told.decode()
 
@@ -264,7 +268,7 @@ def test_a_stage_that_is_killed_at_70_percent_goes_on(repository, endpoint):
 
     endpoint.fault = kill_late
     running.append(stage(repository, "resumed", "scratch"))
-    running[0].communicate(timeout=120)
+    running[0].communicate(timeout=900)
     assert running[0].returncode == -signal.SIGKILL and not (repository / "resumed").exists()
     shards = list((repository / "scratch").rglob("*.npz"))
     assert 6 <= len(shards) <= 7
