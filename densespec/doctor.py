@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,8 @@ examples:
   densespec doctor --json
 """
 OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
+#: Of densespec.teaching, whose import would load what is checked here.
+TEACHERS = ("hybrid", "cross-encoder", "seq2seq", "causal")
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
 NETWORK_SECONDS = 8.0
 LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
@@ -102,6 +105,7 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("bm25s", True, lambda: package("bm25s", required=True)),
         ("ir-measures", True, lambda: package("ir-measures", required=True)),
         ("student", True, lambda: student(root)),
+        *((f"teacher {name}", False, partial(teacher, root, name)) for name in TEACHERS),
         ("git", True, lambda: git(root)),
         ("dvc", True, lambda: package("dvc", required=True)),
         ("dvc remote", False, lambda: dvc_remote(root, network)),
@@ -190,36 +194,57 @@ def faiss_library() -> Component:
 def student(root: Path) -> Component:
     """The student that params.yaml names: packaged, a folder, or from the hub."""
     from densespec.retrieval.config import StudentConfig
-    from densespec.retrieval.student import PACKAGED_MODELS, model_location
+    from densespec.retrieval.student import PACKAGED_MODELS
 
     name = next(iter(PACKAGED_MODELS))
     if (root / "params.yaml").is_file():
-        name = _configured_student(root, StudentConfig)
-    part = f"student {name}"
+        name = str(_configured(root, "student", StudentConfig).model)
+    return _model(f"student {name}", name, required=True)
+
+
+def teacher(root: Path, name: str) -> Component:
+    """A teacher, with the model that params.yaml names for it."""
+    from densespec.teaching.config import ScoreConfig
+
+    part = f"teacher {name}"
+    if name == "hybrid":
+        return Component(part, OK, "of the student and BM25")
+    section = name.replace("-", "_")
+    model = ""
+    if (root / "params.yaml").is_file():
+        model = str(getattr(_configured(root, "score", ScoreConfig), section).model)
+    if not model:
+        return Component(part, UNCHECKED, f"score.{section}.model names none")
+    return _model(f"{part} {model}", model)
+
+
+def _model(part: str, name: str, required: bool = False) -> Component:
+    """A model by its name in params: packaged, a folder, or from the hub."""
+    from densespec.retrieval.student import PACKAGED_MODELS, model_location
+
     try:
         location = Path(model_location(name))
     except InputError as error:
-        return Component(part, MISSING, error.found, error.remedy, required=True)
+        return Component(part, MISSING, error.found, error.remedy, required)
     if location.is_dir():
-        weights = location / "model.safetensors"
-        if not weights.is_file():
-            return Component(part, MISSING, "no model.safetensors in it", "install it again", required=True)
+        sizes = [weights.stat().st_size for weights in location.glob("*.safetensors")]
+        if not sizes:
+            return Component(part, MISSING, "no *.safetensors in it", "install or export it again", required)
         kind = "packaged" if name in PACKAGED_MODELS else "folder"
-        return Component(part, OK, f"{kind}, weights {weights.stat().st_size / 1e6:.0f} MB", required=True)
+        return Component(part, OK, f"{kind}, weights {sum(sizes) / 1e6:.0f} MB", required=required)
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return Component(part, OK, "from the hub, in the local cache", required=True)
-    return Component(
-        part, UNCHECKED, "from the hub, not in the local cache: downloaded at first use", required=True
-    )
+        return Component(part, OK, "from the hub, in the local cache", required=required)
+    missing = "from the hub, not in the local cache: downloaded at first use"
+    return Component(part, UNCHECKED, missing, required=required)
 
 
-def _configured_student(root: Path, model: Any) -> str:
+def _configured(root: Path, section: str, model: Any) -> Any:
     from densespec.io.params import read_yaml
 
     domain = str(read_yaml(root / "params.yaml").get("domain", ""))
-    return str(load_section("student", model, domain, root).model)
+    return load_section(section, model, domain, root)
 
 
 def git(root: Path) -> Component:
