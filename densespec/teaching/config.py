@@ -29,7 +29,7 @@ class PairModelConfig(BaseModel):
     revision: str | None = Field(description="commit of a hub model")
     max_tokens: int = Field(ge=8, description="of a pair; what is longer is cut")
     batch_tokens: int | None = Field(
-        ge=8, description="tokens per forward pass, padding included; null = 4096, on a GPU 65536"
+        ge=8, description="tokens per forward pass, padding included; null = 2048, on a GPU 65536"
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         description="auto = bfloat16 on CUDA devices that have it, else float32"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-#: Tokens per forward pass where params leave it open: a CPU gains nothing from larger batches.
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 65536
+#: Tokens per forward pass where params leave it open; on a CPU larger batches are slower.
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
 
 
 def devices() -> list[str]:
