@@ -131,7 +131,7 @@ def load_causal(
         return found
 
     return PairModel(
-        replicas(decoder, (lambda one: one) if compile else None),
+        replicas(decoder, compile=compile),
         lambda queries, passages: tokenise(tokenizer, chosen, queries, passages, max_tokens, section),
         score,
         [

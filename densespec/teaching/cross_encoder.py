@@ -91,7 +91,7 @@ def load_cross_encoder(
         return found
 
     return PairModel(
-        replicas(encoder, (lambda one: one[0].model) if compile else None),
+        replicas(encoder, compile=compile),
         tokenise,
         score,
         [student_fingerprint(model, revision), max_tokens, label, str(precision(dtype)), attention],

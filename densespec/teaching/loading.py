@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -80,17 +80,17 @@ def loading(section: str, model: str, revision: str | None, *, remote_code: bool
         ) from None
 
 
-def replicas(model: nn.Module, compile_with: Callable[[Any], Any] | None) -> list[Any]:
+def replicas(model: nn.Module, *, compile: bool) -> list[Any]:
     """The model on every device, ready to score.
 
     Args:
         model: as loaded, on the CPU.
-        compile_with: gives the module to compile (``torch.compile``) for batches of any shape.
+        compile: for batches of any shape; happens at the first.
     """
     model.eval()
     first, *others = devices()
     copies = [model.to(first), *(copy.deepcopy(model).to(device) for device in others)]
-    if compile_with:
+    if compile:
         for one in copies:
-            compile_with(one).compile(dynamic=True)
+            one.compile(dynamic=True)
     return copies

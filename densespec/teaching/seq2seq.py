@@ -89,7 +89,7 @@ def load_seq2seq(
         return found
 
     return PairModel(
-        replicas(t5, (lambda one: one) if compile else None),
+        replicas(t5, compile=compile),
         lambda queries, passages: tokenise(tokenizer, chosen, queries, passages, max_tokens, section),
         score,
         [student_fingerprint(model, revision), max_tokens, *chosen, str(precision(dtype)), attention],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ PROMPT = (
     "Given a query A and a passage B, determine whether the passage contains an answer to the query by "
     "providing a prediction of either 'Yes' or 'No'."
 )
-ARCHITECTURES = ("qwen3", "gemma", "llama")
+#: Gemma 2 caps its logits and has windows.
+ARCHITECTURES = ("qwen3", "gemma", "gemma2", "llama")
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -262,3 +264,17 @@ def test_prefixes_of_a_few_tokens_are_not_worth_it(qwen3, tmp_path, monkeypatch)
     monkeypatch.setattr(module, "_prefix", None)
     plain = loaded(qwen3)
     compare(score(model, tmp_path, 8192), lambda *pair: by_bge(plain, *pair))
+
+
+def test_in_bfloat16_scores_are_close_and_not_rounded_to_it(qwen3, tmp_path):
+    exact = np.concatenate(score(load_causal(str(qwen3), style="bge-reranker"), tmp_path / "a"))
+    rounded = load_causal(str(qwen3), style="bge-reranker", dtype="bfloat16")
+    found = np.concatenate(score(rounded, tmp_path / "b"))
+    assert np.corrcoef(found, exact)[0, 1] > 0.95
+    assert (torch.tensor(found).bfloat16().float().numpy() != found).any()
+
+
+@pytest.mark.skipif(find_spec("flash_attn") is not None, reason="flash-attn is installed")
+def test_attention_that_is_not_installed_is_refused(qwen3):
+    with pytest.raises(InputError, match="check id, revision and attention"):
+        load_causal(str(qwen3), style="bge-reranker", attention="flash_attention_2")

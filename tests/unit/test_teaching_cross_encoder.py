@@ -90,15 +90,6 @@ def test_in_bfloat16_scores_are_close_and_hardly_ever_tie(folder, tmp_path):
     assert (as_outputs != np.concatenate(found)).any(), "the last layer is not rounded to bfloat16"
 
 
-def test_compiled_it_scores_the_same(folder, tmp_path, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled.append((self, how)))
-    load_cross_encoder(str(folder), compile=True)
-    assert [(type(part).__name__, how) for part, how in compiled] == [
-        ("BertForSequenceClassification", {"dynamic": True})
-    ]
-
-
 def test_as_a_teacher_it_names_its_model(folder, tmp_path):
     config = score_config(cross_encoder={"model": str(folder), "max_tokens": 64})
     material = Material(
