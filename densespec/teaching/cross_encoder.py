@@ -73,6 +73,9 @@ def load_cross_encoder(
             "for example cross-encoder/ms-marco-MiniLM-L6-v2",
         )
     _keep_last_layer_exact(encoder)
+    # how the library's modules are to be called, such as a modality: the same for all pairs
+    example = encoder.preprocess([("query", "passage")])
+    manner = {name: value for name, value in example.items() if not hasattr(value, "shape")}
 
     def tokenise(queries: Sequence[str], passages: Sequence[str]) -> list[Tokens]:
         # the library's own: prompts, chat templates and cuts are the model's
@@ -86,7 +89,7 @@ def load_cross_encoder(
 
         padded = encoder.tokenizer.pad([dict(pair) for pair in tokens], return_tensors="pt")
         with torch.inference_mode():
-            outputs = replica(dict(padded.to(replica.device)))["scores"].float()
+            outputs = replica({**manner, **padded.to(replica.device)})["scores"].float()
         found: Array = relevance(outputs.reshape(len(tokens), -1), label).cpu().numpy()
         return found
 

@@ -15,7 +15,7 @@ from densespec.teaching.cross_encoder import load_cross_encoder, relevance
 from densespec.teaching.pairs import pair_scores
 from densespec.teaching.teachers import TEACHERS, Material
 from tests.teacher_params import score_config
-from tests.tiny_models import tiny_cross_encoder
+from tests.tiny_models import tiny_cross_encoder, tiny_decoder
 
 PASSAGES = ["open a file", "a socket connects to a server " * 9, "vaccine dose", "a wing", "the river " * 20]
 QUERIES = ["read files", "server", "children", "supersonic wing"]
@@ -56,6 +56,13 @@ def test_scores_are_the_logits_of_predict(folder, tmp_path, batch_tokens):
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, expected, atol=1e-5)
     assert max(values.max() for values in found if len(values)) > 1, "logits, not probabilities"
+
+
+def test_a_decoder_that_the_library_wraps_is_a_cross_encoder_too(tmp_path):
+    folder = tiny_decoder(tmp_path / "tiny", "qwen3")
+    found = score(load_cross_encoder(str(folder), max_tokens=64), tmp_path / "scratch")
+    for scores, expected in zip(found, predicted(folder), strict=True):
+        np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
 def test_of_several_labels_one_counts_against_all_others_or_the_mean_grade(graded, tmp_path):
