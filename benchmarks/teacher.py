@@ -330,7 +330,10 @@ def by_authors(args: argparse.Namespace) -> tuple[Score, Any]:
     model = model.to(device).eval()
     yes, no, sentinel = tokenizer.convert_tokens_to_ids(["yes", "no", ADDED[0]])
     template = CAUSAL["qwen3-reranker"]
-    chat = "".join(template.pieces).replace("{instruction}", template.instruction)
+    before, body, after = (
+        piece.replace("{instruction}", template.instruction) for piece in template.pieces
+    )
+    head, tail = (tokenizer.encode(piece, add_special_tokens=False) for piece in (before, after))
 
     def tokens(query: str, passages: list[str]) -> Any:
         options = {"truncation": True, "max_length": args.max_tokens, "padding": True, "return_tensors": "pt"}
@@ -338,8 +341,11 @@ def by_authors(args: argparse.Namespace) -> tuple[Score, Any]:
             return tokenizer([query] * len(passages), passages, **options)
         if family == "seq2seq":
             return tokenizer([f"Query: {query} Document: {passage}" for passage in passages], **options)
-        texts = [chat.replace("{query}", query).replace("{passage}", passage) for passage in passages]
-        return tokenizer(texts, add_special_tokens=False, padding_side="left", **options)
+        texts = [body.replace("{query}", query).replace("{passage}", passage) for passage in passages]
+        room = args.max_tokens - len(head) - len(tail)
+        ids = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=room)["input_ids"]
+        whole = {"input_ids": [head + found + tail for found in ids]}
+        return tokenizer.pad(whole, padding_side="left", return_tensors="pt")
 
     def score(work: Work) -> list[Array]:
         lists = [

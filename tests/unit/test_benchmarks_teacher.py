@@ -44,9 +44,11 @@ def shape(request: pytest.FixtureRequest, program: Any, monkeypatch: pytest.Monk
     return str(request.param)
 
 
-def test_scores_are_the_same_but_for_rounding(program: Any, shape: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("long", [False, True])
+def test_scores_are_the_same_but_for_rounding(program: Any, shape: str, tmp_path: Path, long: bool) -> None:
     program.build(shape, "float32", tmp_path / "model")
     options = ["--shape", shape, "--folder", str(tmp_path), *SMALL, "--batch", "2", "--batch-tokens", "64"]
+    options += ["--passage-tokens", "90", "--max-tokens", "128"] if long else []
     args = program.parser().parse_args(options)
     work = program.work_of(args)
     scores = {name: program.CONTENDERS[name](args)[0](work) for name in program.available(shape)}
