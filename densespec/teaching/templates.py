@@ -128,37 +128,42 @@ def tokenise(
         InputError: the template alone is longer.
     """
     start = [tokenizer.bos_token_id] if template.begin and tokenizer.bos_token_id is not None else []
-    ids: list[list[int]] = [list(start) for _ in queries]
-    owners: list[list[str]] = [[""] * len(start) for _ in queries]
-    for piece in template.pieces:
-        parts = [part for part in re.split(r"(\{query\}|\{passage\})", piece) if part]
-        for number, (found, spans) in enumerate(
-            _tokens(tokenizer, parts, queries, passages, template.special)
-        ):
-            ids[number] += found
-            owners[number] += spans
-    for number, owned in enumerate(owners):
-        for owner in (PASSAGE, QUERY):
-            over = len(ids[number]) - max_tokens
-            if over > 0:
-                places = [place for place, name in enumerate(owned) if name == owner]
-                dropped = set(places[-over:])
-                ids[number] = [token for place, token in enumerate(ids[number]) if place not in dropped]
-                owned = [name for place, name in enumerate(owned) if place not in dropped]
-        if len(ids[number]) > max_tokens:
-            raise InputError(
-                f"params.yaml: {section}.max_tokens",
-                expected="room for the template",
-                found=f"{max_tokens}, and the template alone is {len(ids[number])} tokens",
-                remedy="set a larger value",
-            )
-    return [{"input_ids": found} for found in ids]
+    pieces = [_encode(tokenizer, piece, queries, passages, template.special) for piece in template.pieces]
+    pairs = []
+    for number in range(len(queries)):
+        ids = start + [token for piece in pieces for token in piece[number].ids]
+        if len(ids) > max_tokens:
+            owners = [""] * len(start) + [name for piece in pieces for name in piece[number].owners()]
+            ids = _cut(ids, owners, max_tokens, section)
+        pairs.append({"input_ids": ids})
+    return pairs
 
 
-def _tokens(
-    tokenizer: Any, parts: Sequence[str], queries: Sequence[str], passages: Sequence[str], special: bool
-) -> list[tuple[list[int], list[str]]]:
-    """Per pair the tokens of one piece, and whose each is: the query's, the passage's or nobody's."""
+class _Encoded(NamedTuple):
+    """One piece of one pair.
+
+    Attributes:
+        ids: its tokens.
+        offsets: characters (first, last) of each.
+        spans: ``{query}`` or ``{passage}``, and its characters in the piece.
+    """
+
+    ids: list[int]
+    offsets: Sequence[tuple[int, int]]
+    spans: Sequence[tuple[str, int, int]]
+
+    def owners(self) -> list[str]:
+        """Per token ``{query}``, ``{passage}``, or nothing for the template's own."""
+        return [
+            next((name for name, first, last in self.spans if first < end <= last), "")
+            for _, end in self.offsets
+        ]
+
+
+def _encode(
+    tokenizer: Any, piece: str, queries: Sequence[str], passages: Sequence[str], special: bool
+) -> list[_Encoded]:
+    parts = [part for part in re.split(r"(\{query\}|\{passage\})", piece) if part]
     texts, spans = [], []
     for query, passage in zip(queries, passages, strict=True):
         text, span = "", []
@@ -169,14 +174,26 @@ def _tokens(
             text += filled
         texts.append(text)
         spans.append(span)
-    if not spans[0]:  # the same for all
-        found = tokenizer(texts[0], add_special_tokens=special)["input_ids"]
-        return [(found, [""] * len(found))] * len(texts)
-    encoded = tokenizer(texts, add_special_tokens=special, return_offsets_mapping=True)
-    return [
-        (
-            found,
-            [next((name for name, first, last in span if first < end <= last), "") for _, end in offsets],
+    distinct = list(dict.fromkeys(texts))  # the same for all pairs, or for all of a query or passage
+    encoded = tokenizer(distinct, add_special_tokens=special, return_offsets_mapping=True)
+    found = dict(
+        zip(distinct, zip(encoded["input_ids"], encoded["offset_mapping"], strict=True), strict=True)
+    )
+    return [_Encoded(*found[text], span) for text, span in zip(texts, spans, strict=True)]
+
+
+def _cut(ids: list[int], owners: list[str], max_tokens: int, section: str) -> list[int]:
+    for owner in (PASSAGE, QUERY):
+        over = len(ids) - max_tokens
+        if over > 0:
+            dropped = set([place for place, name in enumerate(owners) if name == owner][-over:])
+            ids = [token for place, token in enumerate(ids) if place not in dropped]
+            owners = [name for place, name in enumerate(owners) if place not in dropped]
+    if len(ids) > max_tokens:
+        raise InputError(
+            f"params.yaml: {section}.max_tokens",
+            expected="room for the template",
+            found=f"{max_tokens}, and the template alone is {len(ids)} tokens",
+            remedy="set a larger value",
         )
-        for found, offsets, span in zip(encoded["input_ids"], encoded["offset_mapping"], spans, strict=True)
-    ]
+    return ids
