@@ -34,6 +34,8 @@ examples:
   densespec doctor --json
 """
 OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
+#: Of densespec.teaching, whose import would load what is checked here.
+TEACHERS = ("hybrid", "cross-encoder", "seq2seq", "causal")
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
 NETWORK_SECONDS = 8.0
 LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
@@ -103,6 +105,7 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("ir-measures", True, lambda: package("ir-measures", required=True)),
         ("student", True, lambda: student(root)),
         *_further_models(root),
+        *((f"teacher {name}", False, partial(teacher, root, name)) for name in TEACHERS),
         ("git", True, lambda: git(root)),
         ("dvc", True, lambda: package("dvc", required=True)),
         ("dvc remote", False, lambda: dvc_remote(root, network)),
@@ -199,38 +202,45 @@ def student(root: Path) -> Component:
     name = next(iter(PACKAGED_MODELS))
     if (root / "params.yaml").is_file():
         name = str(_configured(root, "student", StudentConfig).model)
-    return bi_encoder(f"student {name}", name, required=True)
+    return _model(f"student {name}", name, required=True)
 
 
-def bi_encoder(part: str, model: str, *, required: bool) -> Component:
-    """A bi-encoder: packaged, a folder, or from the hub.
+def teacher(root: Path, name: str) -> Component:
+    """A teacher, with the model that params.yaml names for it."""
+    from densespec.teaching.config import ScoreConfig
 
-    Args:
-        part: what the table calls it.
-        model: as params student.model.
-        required: whether the pipeline needs it.
-    """
+    part = f"teacher {name}"
+    if name == "hybrid":
+        return Component(part, OK, "of the student and BM25")
+    section = name.replace("-", "_")
+    model = ""
+    if (root / "params.yaml").is_file():
+        model = str(getattr(_configured(root, "score", ScoreConfig), section).model)
+    if not model:
+        return Component(part, UNCHECKED, f"score.{section}.model names none")
+    return _model(f"{part} {model}", model)
+
+
+def _model(part: str, name: str, required: bool = False) -> Component:
+    """A model by its name in params: packaged, a folder, or from the hub."""
     from densespec.retrieval.student import PACKAGED_MODELS, model_location
 
     try:
-        location = Path(model_location(model))
+        location = Path(model_location(name))
     except InputError as error:
         return Component(part, MISSING, error.found, error.remedy, required)
     if location.is_dir():
-        weights = location / "model.safetensors"
-        if not weights.is_file():
-            return Component(part, MISSING, "no model.safetensors in it", "install it again", required)
-        kind = "packaged" if model in PACKAGED_MODELS else "folder"
-        return Component(
-            part, OK, f"{kind}, weights {weights.stat().st_size / 1e6:.0f} MB", required=required
-        )
+        sizes = [weights.stat().st_size for weights in location.glob("*.safetensors")]
+        if not sizes:
+            return Component(part, MISSING, "no *.safetensors in it", "install or export it again", required)
+        kind = "packaged" if name in PACKAGED_MODELS else "folder"
+        return Component(part, OK, f"{kind}, weights {sum(sizes) / 1e6:.0f} MB", required=required)
     from huggingface_hub import try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(model, "config.json"), str):
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return Component(part, OK, "from the hub, in the local cache", required=required)
-    return Component(
-        part, UNCHECKED, "from the hub, not in the local cache: downloaded at first use", required=required
-    )
+    missing = "from the hub, not in the local cache: downloaded at first use"
+    return Component(part, UNCHECKED, missing, required=required)
 
 
 def _further_models(root: Path) -> list[tuple[str, bool, Callable[[], Component]]]:
@@ -246,7 +256,7 @@ def _further_models(root: Path) -> list[tuple[str, bool, Callable[[], Component]
             f"retriever {name}",
             name in config.retrievers,
             partial(
-                bi_encoder, f"retriever {name} ({entry.model})", entry.model,
+                _model, f"retriever {name} ({entry.model})", entry.model,
                 required=name in config.retrievers,
             ),
         )

@@ -2,7 +2,8 @@
 
 A generated query is kept when the teacher ranks its source passage first (select.source_rank), enough
 candidates are left, and its best score is not among the lowest. What happened to the queries of each
-kind is counted in the metrics: the filter funnel of the report.
+kind is counted in the metrics: the filter funnel of the report. With several teachers the metrics also
+say how alike they rank.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from densespec.io.jsonl import write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import read_table, write_table
 from densespec.selection.config import SelectConfig
-from densespec.selection.lists import OUTCOMES, calibrate, ensemble, select_lists
+from densespec.selection.lists import OUTCOMES, agreement, calibrate, ensemble, select_lists, standardise
 
 
 def main() -> None:
@@ -45,8 +46,11 @@ def main() -> None:
                 args.scores / teacher, expected="scores of the queries in the candidates table",
                 found="another set of queries", remedy=f"dvc repro score@{args.domain}-{teacher}",
             )  # fmt: skip
-        scores[teacher] = calibrate([np.float32(scored["scores"][n]) for n in training])
-    mixed = ensemble(scores, config.teacher_weights)
+        scores[teacher] = [np.float32(scored["scores"][n]) for n in training]
+    comparable = calibrate if config.calibration == "percentile" else standardise
+    mixed = ensemble({name: comparable(lists) for name, lists in scores.items()}, config.teacher_weights)
+    if config.calibration != "percentile":  # what follows expects scores from 0 to 1
+        mixed = calibrate(mixed)
     source_ids = [table["source_id"][n] for n in training]
     selected, outcomes = select_lists(
         [table["passages"][n] for n in training],
@@ -90,10 +94,12 @@ def main() -> None:
         | {o: sum(k == kind and o == got for k, got in zip(kinds, outcomes, strict=True)) for o in OUTCOMES}
         for kind in dict.fromkeys(kinds)
     }
-    counts = {"funnel": funnel, "train": splits["train"], "dev": splits["dev"]}
+    metrics = {"funnel": funnel, "train": splits["train"], "dev": splits["dev"]}
+    if len(teachers) > 1:
+        metrics["agreement"] = agreement(scores)
     if config.max_margin is not None or config.max_ratio is not None:
-        counts["false_negatives_dropped"] = sum(item.dropped for item in selected)
-    write_json(args.metrics, counts)
+        metrics["false_negatives_dropped"] = sum(item.dropped for item in selected)
+    write_json(args.metrics, metrics)
     print(f"kept {len(selected)} of {len(training)} queries: {splits['train']} train, {splits['dev']} dev")
 
 

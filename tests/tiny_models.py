@@ -1,4 +1,4 @@
-"""Tiny real sentence-transformers models, built offline in a second: what tests load instead of MiniLM.
+"""Tiny real models, built offline in a second: what tests load instead of MiniLM and the large teachers.
 
 ``tiny_bi_encoder`` behaves like a bag of random word vectors: texts that share words are close, so
 retrieval, mining and filters have something to find. Its weights are not trained; a few gradient steps
@@ -89,8 +89,8 @@ def tiny_bi_encoder(
     return path
 
 
-def tiny_cross_encoder(path: Path, *, seed: int = 0, max_tokens: int = 256) -> Path:
-    """Write a cross-encoder (BERT, one output, sigmoid) and return its folder.
+def tiny_cross_encoder(path: Path, *, seed: int = 0, max_tokens: int = 256, labels: int = 1) -> Path:
+    """Write a cross-encoder (BERT; with one output, sigmoid) and return its folder.
 
     Its scores are arbitrary, spread out, and the same on every machine up to rounding.
     """
@@ -102,11 +102,79 @@ def tiny_cross_encoder(path: Path, *, seed: int = 0, max_tokens: int = 256) -> P
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        bert = BertForSequenceClassification(_config(num_labels=1, initializer_range=0.5))
+        bert = BertForSequenceClassification(_config(num_labels=labels, initializer_range=0.5))
     raw = path / ".bert"
     _save(bert, raw, max_tokens)
     CrossEncoder(str(raw), max_length=max_tokens, device="cpu").save_pretrained(str(path))
     _delete(raw)
+    return path
+
+
+def tiny_t5(path: Path, *, seed: int = 0) -> Path:
+    """Write a T5 (2 layers, a Unigram tokenizer with sentinels, true and false) and return its folder."""
+    import torch
+
+    _quiet()
+    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+    pieces = ["<pad>", "</s>", "<unk>", "▁"]
+    pieces += [f"▁{word}" for word in ("Query:", "Document:", "Relevant:", "true", "false")]
+    pieces += [f"▁{word}" for word in dict.fromkeys(WORDS.split())]
+    pieces += [*string.ascii_letters, *string.digits, *string.punctuation]
+    sentinels = [(f"<extra_id_{number}>", 0.0) for number in reversed(range(100))]
+    tokenizer = T5Tokenizer(vocab=[(piece, -float(len(piece) < 3)) for piece in pieces] + sentinels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=len(tokenizer), d_model=HIDDEN, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
+                dropout_rate=0.0, decoder_start_token_id=0, initializer_factor=2.0,
+            )
+        )  # fmt: skip
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def tiny_decoder(path: Path, architecture: str, *, seed: int = 0, **changes: object) -> Path:
+    """Write a decoder (2 layers) with a byte-level tokenizer and return its folder.
+
+    Args:
+        path: folder to create.
+        architecture: ``"qwen3"``, ``"gemma"`` or ``"llama"``.
+        seed: of the weights.
+        changes: of the configuration.
+    """
+    import torch
+
+    _quiet()
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    bytewise = Tokenizer(models.BPE())
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytewise.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<bos>", "<eos>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    bytewise.train_from_iterator(["yes no Yes No"] * 99 + WORDS.split(), trainer)
+    names = dict(zip(("pad_token", "bos_token", "eos_token"), special, strict=False))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bytewise, additional_special_tokens=special[3:], **names
+    )
+    config = AutoConfig.for_model(
+        architecture, vocab_size=len(tokenizer), hidden_size=HIDDEN, intermediate_size=64,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+        max_position_embeddings=1024, initializer_range=0.3,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, **changes,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
     return path
 
 

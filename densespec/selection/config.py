@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -26,6 +28,9 @@ class SelectConfig(BaseModel):
     )
     min_top_quantile: float = Field(
         ge=0, lt=1, description="drop generated queries whose top score is below this quantile of all"
+    )
+    calibration: Literal["percentile", "zscore"] = Field(
+        description="how several teachers' scores become comparable before they are averaged"
     )
     teacher_weights: dict[str, float] = Field(
         description="weights of several teachers; one that is not named weighs 1"

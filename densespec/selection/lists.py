@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -53,6 +54,45 @@ def calibrate(scores: Sequence[Array], low: float = 1.0, high: float = 99.0) -> 
     bottom, top = np.percentile(np.concatenate(filled), [low, high])
     span = max(float(top - bottom), 1e-9)
     return [((values - bottom) / span).astype(np.float32) for values in scores]
+
+
+def standardise(scores: Sequence[Array]) -> list[Array]:
+    """Map scores linearly so that their mean is 0 and their standard deviation 1 (z-scores).
+
+    Args:
+        scores: one array (candidates,) per query; empty ones are passed through.
+    """
+    filled = [values for values in scores if len(values)]
+    if not filled:
+        return list(scores)
+    together = np.concatenate(filled).astype(np.float64)
+    centre, spread = together.mean(), max(float(together.std()), 1e-9)
+    return [((values - centre) / spread).astype(np.float32) for values in scores]
+
+
+def agreement(scores: Mapping[str, Sequence[Array]]) -> dict[str, float]:
+    """How alike several teachers rank: Kendall's τ-b (Biometrika 1945) per query, averaged.
+
+    Args:
+        scores: teacher → one array (candidates,) per query.
+
+    Returns:
+        ``"one, other"`` → mean τ from -1 to 1, for every two teachers, over the queries where neither
+        scores all candidates alike; left out where there are none.
+    """
+    found = {}
+    for one, other in itertools.combinations(scores, 2):
+        taus = [_tau(*pair) for pair in zip(scores[one], scores[other], strict=True)]
+        taus = [tau for tau in taus if not math.isnan(tau)]
+        if taus:
+            found[f"{one}, {other}"] = float(np.mean(taus))
+    return found
+
+
+def _tau(one: Array, other: Array) -> float:
+    signs = [np.sign(values[:, None] - values[None, :]).ravel() for values in (one, other)]
+    untied = np.sqrt(np.prod([float(sign @ sign) for sign in signs]))
+    return float(signs[0] @ signs[1]) / float(untied) if untied else math.nan
 
 
 def ensemble(scores: Mapping[str, Sequence[Array]], weights: Mapping[str, float]) -> list[Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -18,16 +20,60 @@ class HybridConfig(BaseModel):
     )
 
 
-class CrossEncoderConfig(BaseModel):
-    """A cross-encoder with one output per pair."""
+class PairModelConfig(BaseModel):
+    """What all models that read query and passage together have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="folder or hub id")
     revision: str | None = Field(description="commit of a hub model")
-    max_tokens: int = Field(ge=8, description="query and passage together are cut at this many tokens")
-    batch_size: int = Field(ge=1, description="pairs per forward pass")
+    max_tokens: int = Field(ge=8, description="of a pair; what is longer is cut")
+    batch_tokens: int | None = Field(
+        ge=8, description="tokens per forward pass, padding included; null = 2048, on a GPU 65536"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        description="auto = bfloat16 on CUDA devices that have it, else float32"
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        description="auto = the model's best; flash_attention_2 needs the package flash-attn"
+    )
+    compile: bool = Field(description="torch.compile the model; needs a C++ compiler")
     trust_remote_code: bool = Field(description="only with a revision you have read")
+
+    def options(self) -> dict[str, Any]:
+        """What loads the model: all but the budget."""
+        return self.model_dump(exclude={"batch_tokens"})
+
+
+class CrossEncoderConfig(PairModelConfig):
+    """A sentence-transformers CrossEncoder."""
+
+    label: int | Literal["expected"] | None = Field(
+        description="of a model with several labels: its number, or expected = the mean grade"
+    )
+
+
+class Seq2SeqConfig(PairModelConfig):
+    """An encoder-decoder reranker: RankT5, monoT5."""
+
+    style: Literal["auto", "rankt5", "monot5"] = Field(description="auto = told from the model's name")
+    template: str = Field(description="with {query} and {passage}; '' = the style's")
+    positive: str = Field(description="token whose logit is the score; '' = the style's two")
+    negative: str = Field(description="token whose logit is subtracted, beside positive; '' = none")
+
+
+class CausalConfig(PairModelConfig):
+    """A decoder-only reranker that answers yes or no."""
+
+    style: Literal["auto", "qwen3-reranker", "bge-reranker"] = Field(
+        description="auto = told from the model's name"
+    )
+    instruction: str = Field(description="what counts as relevant; '' = the style's")
+    template: str = Field(description="with {query} and {passage}; '' = the style's")
+    positive: str = Field(description="token whose logit is the score; '' = the style's")
+    negative: str = Field(description="token whose logit is subtracted, beside positive; '' = none")
+    layer: int | None = Field(description="stop at this layer, for models whose code takes cutoff_layers")
+    share_prefix: bool = Field(description="compute what pairs of a query begin with once per batch")
 
 
 class ScoreConfig(BaseModel):
@@ -37,6 +83,8 @@ class ScoreConfig(BaseModel):
 
     hybrid: HybridConfig
     cross_encoder: CrossEncoderConfig
+    seq2seq: Seq2SeqConfig
+    causal: CausalConfig
     allow_weaker: bool = Field(
         description="go on although the teacher does not beat the student on the dev queries"
     )

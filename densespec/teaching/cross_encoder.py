@@ -1,108 +1,130 @@
-"""A cross-encoder as teacher: any sentence-transformers CrossEncoder with one output per pair."""
+"""A cross-encoder as teacher: any sentence-transformers CrossEncoder, of one output or several labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from densespec.errors import InputError
-from densespec.retrieval.student import model_location
-from densespec.runtime.fingerprint import digest
-from densespec.runtime.scratch import Shard, map_shards
+from densespec.retrieval.student import student_fingerprint
+from densespec.teaching.loading import loading, model_options, precision, replicas
+from densespec.teaching.pairs import PairModel, Tokens
 
 if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder
+    import torch
 
 Array = np.ndarray[Any, Any]
-SHARD_QUERIES = 16
+#: ``label`` of params: the sum of labels' numbers, each times its probability.
+EXPECTED = "expected"
 
 
 def load_cross_encoder(
-    model_id: str, *, revision: str | None, max_tokens: int, trust_remote_code: bool
-) -> CrossEncoder:
+    model: str,
+    *,
+    revision: str | None = None,
+    max_tokens: int = 512,
+    label: int | str | None = None,
+    dtype: str = "float32",
+    attention: str = "auto",
+    compile: bool = False,
+    trust_remote_code: bool = False,
+) -> PairModel:
     """Load a cross-encoder; weights from safetensors only.
+
+    Args:
+        model: folder or hub id.
+        revision: commit of a hub model; required where remote code is trusted.
+        max_tokens: query and passage together are cut at this many tokens, the longer one first.
+        label: of a model with several: its number (the score is its log-odds against all others), or
+            ``"expected"`` for grades (the score is the expected number). A model with one output has none.
+        dtype: ``auto``, ``float32`` or ``bfloat16``; the last layer is computed in float32 in any case.
+        attention: an implementation that transformers knows; ``auto`` is the best for the model.
+        compile: compile the model (needs a C++ compiler).
+        trust_remote_code: run code that comes with the model.
 
     Raises:
         InputError: no model named, it cannot be had, remote code without a pinned revision, or a
-            model with several labels.
+            label that does not fit the model.
     """
     from sentence_transformers import CrossEncoder
 
-    if not model_id or (trust_remote_code and not revision):
-        raise InputError(
-            "params.yaml: score.cross_encoder",
-            expected="a model (folder or hub id), and a pinned revision beside trust_remote_code",
-            found=f"model '{model_id}', revision {revision}",
-            remedy="for example dvc exp run -S score.cross_encoder.model=cross-encoder/ms-marco-MiniLM-L6-v2",
-        )
-    try:
-        model = CrossEncoder(
-            model_location(model_id),
+    section = "score.cross_encoder"
+    with loading(section, model, revision, remote_code=trust_remote_code) as location:
+        encoder = CrossEncoder(
+            location,
             revision=revision,
+            device="cpu",
             max_length=max_tokens,
             trust_remote_code=trust_remote_code,
-            model_kwargs={"use_safetensors": True},
+            model_kwargs=model_options(dtype, attention),
         )
-    except (OSError, ValueError) as error:
+    labels = encoder.num_labels
+    known = label is None if labels == 1 else label == EXPECTED or label in range(labels)
+    if not known:
         raise InputError(
-            f"params.yaml: score.cross_encoder.model = {model_id}",
-            expected="a cross-encoder with safetensors weights",
-            found=str(error).splitlines()[0],
-            remedy="check id and revision; without network give a folder",
-        ) from None
-    if model.num_labels != 1:
-        raise InputError(
-            f"params.yaml: score.cross_encoder.model = {model_id}",
-            expected="one output per pair (a relevance score)",
-            found=f"{model.num_labels} labels",
-            remedy="take a reranker, for example cross-encoder/ms-marco-MiniLM-L6-v2",
+            f"params.yaml: {section}.label",
+            expected="null for a model with one output per pair"
+            if labels == 1
+            else f"a label from 0 to {labels - 1}, or '{EXPECTED}' where labels are grades",
+            found=f"{label} for {model} with {labels} labels",
+            remedy="set it, or take a reranker with one output, "
+            "for example cross-encoder/ms-marco-MiniLM-L6-v2",
         )
-    return model
+    _keep_last_layer_exact(encoder)
+    # how the library's modules are to be called, such as a modality: the same for all pairs
+    example = encoder.preprocess([("query", "passage")])
+    manner = {name: value for name, value in example.items() if not hasattr(value, "shape")}
+
+    def tokenise(queries: Sequence[str], passages: Sequence[str]) -> list[Tokens]:
+        # the library's own: prompts, chat templates and cuts are the model's
+        features = encoder.preprocess(list(zip(queries, passages, strict=True)))
+        real = features["attention_mask"].bool()
+        names = [name for name in ("input_ids", "token_type_ids") if name in features]
+        return [{name: features[name][row][mask].tolist() for name in names} for row, mask in enumerate(real)]
+
+    def score(replica: Any, tokens: Sequence[Tokens]) -> Array:
+        import torch
+
+        padded = encoder.tokenizer.pad([dict(pair) for pair in tokens], return_tensors="pt")
+        with torch.inference_mode():
+            outputs = replica({**manner, **padded.to(replica.device)})["scores"].float()
+        found: Array = relevance(outputs.reshape(len(tokens), -1), label).cpu().numpy()
+        return found
+
+    return PairModel(
+        replicas(encoder, compile=compile),
+        tokenise,
+        score,
+        [student_fingerprint(model, revision), max_tokens, label, str(precision(dtype)), attention],
+    )
 
 
-def cross_encoder_scores(
-    model: CrossEncoder,
-    fingerprint: str,
-    passages: Sequence[str],
-    queries: Sequence[str],
-    candidates: Sequence[Sequence[int]],
-    folder: Path,
-    batch_size: int,
-) -> list[Array]:
-    """Raw logits of every query with its candidates, shard by shard.
+def relevance(outputs: torch.Tensor, label: int | str | None) -> torch.Tensor:
+    """One number per pair from a classifier's outputs.
 
     Args:
-        model: the teacher.
-        fingerprint: identity of its weights.
-        passages: passages' content.
-        queries: query texts.
-        candidates: row numbers per query.
-        folder: where finished shards live.
-        batch_size: pairs per forward pass; pairs are sorted by length within a shard.
+        outputs: raw outputs (pairs, labels).
+        label: see :func:`load_cross_encoder`.
 
     Returns:
-        One float32 array (candidates,) per query.
+        (pairs,): the only output, the label's log-odds, or the expected label.
     """
     import torch
 
-    def compute(numbers: Sequence[int]) -> Shard:
-        pairs = [(queries[n], passages[row]) for n in numbers for row in candidates[n]]
-        logits = model.predict(
-            pairs, batch_size=batch_size, activation_fn=torch.nn.Identity(), show_progress_bar=False
-        )
-        return {"scores": np.asarray(logits, dtype=np.float32).reshape(-1)}
+    if label is None:
+        return outputs[:, 0]
+    if label == EXPECTED:
+        grades = torch.arange(outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
+        return outputs.softmax(dim=1) @ grades
+    others = [number for number in range(outputs.shape[1]) if number != label]
+    return outputs[:, int(label)] - outputs[:, others].logsumexp(dim=1)
 
-    def key(numbers: Sequence[int]) -> str:
-        pairs = [[queries[n], [passages[row] for row in candidates[n]]] for n in numbers]
-        return digest("cross-encoder", fingerprint, model.max_length, batch_size, pairs)
 
-    scores: list[Array] = [np.zeros(0, dtype=np.float32)] * len(queries)
-    numbers = [n for n, rows in enumerate(candidates) if len(rows)]
-    for part, shard in map_shards(folder, numbers, SHARD_QUERIES, key, compute, "cross-encoder"):
-        ends = np.cumsum([len(candidates[n]) for n in numbers[part]])
-        for n, values in zip(numbers[part], np.split(shard["scores"], ends[:-1]), strict=True):
-            scores[n] = values
-    return scores
+def _keep_last_layer_exact(encoder: Any) -> None:
+    """bfloat16 has 8 bits: as an output it would tie most of a list's scores."""
+    from torch import nn
+
+    last = [name for name, module in encoder.named_modules() if type(module) is nn.Linear][-1:]
+    encoder.set_keep_in_fp32_modules(last)

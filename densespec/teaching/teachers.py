@@ -13,8 +13,9 @@ from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.student import load_student, student_fingerprint
-from densespec.teaching.config import ScoreConfig
-from densespec.teaching.cross_encoder import cross_encoder_scores, load_cross_encoder
+from densespec.teaching.causal import load_causal
+from densespec.teaching.config import PairModelConfig, ScoreConfig
+from densespec.teaching.cross_encoder import load_cross_encoder
 from densespec.teaching.hybrid import (
     COMPONENTS,
     best_sentence,
@@ -24,6 +25,9 @@ from densespec.teaching.hybrid import (
     list_scales,
     mix,
 )
+from densespec.teaching.loading import batch_tokens_for
+from densespec.teaching.pairs import PairModel, pair_scores
+from densespec.teaching.seq2seq import load_seq2seq
 
 Array = np.ndarray[Any, Any]
 
@@ -113,26 +117,32 @@ def hybrid(
     return mix(components, scales, weights), {"weights": weights, "rule": rule, "scales": scales}
 
 
-def cross_encoder(
-    material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
-) -> tuple[list[Array], dict[str, Any]]:
-    """Scores of a cross-encoder, and its identity."""
-    settings = config.cross_encoder
-    model = load_cross_encoder(
-        settings.model,
-        revision=settings.revision,
-        max_tokens=settings.max_tokens,
-        trust_remote_code=settings.trust_remote_code,
-    )
-    identity = student_fingerprint(settings.model, settings.revision)
-    scores = cross_encoder_scores(
-        model, identity, material.contents(), material.queries, material.candidates, scratch,
-        settings.batch_size,
-    )  # fmt: skip
-    return scores, {"model": settings.model, "fingerprint": identity, "max_tokens": settings.max_tokens}
+def _pair_model(name: str, load: Callable[..., PairModel]) -> Teacher:
+    """A teacher that is one model: its section of params loads it, and it scores all pairs."""
+
+    def teacher(
+        material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
+    ) -> tuple[list[Array], dict[str, Any]]:
+        settings: PairModelConfig = getattr(config, name.replace("-", "_"))
+        scores = pair_scores(
+            load(**settings.options()), material.contents(), material.queries, material.candidates, scratch,
+            batch_tokens=batch_tokens_for(settings.batch_tokens), label=name,
+        )  # fmt: skip
+        return scores, {
+            "model": settings.model,
+            "fingerprint": student_fingerprint(settings.model, settings.revision),
+            "max_tokens": settings.max_tokens,
+        }
+
+    return teacher
 
 
 Teacher = Callable[
     [Material, ScoreConfig, StudentConfig, Path, Path], tuple[list[Array], dict[str, Any]]
 ]
-TEACHERS: dict[str, Teacher] = {"hybrid": hybrid, "cross-encoder": cross_encoder}
+TEACHERS: dict[str, Teacher] = {
+    "hybrid": hybrid,
+    "cross-encoder": _pair_model("cross-encoder", load_cross_encoder),
+    "seq2seq": _pair_model("seq2seq", load_seq2seq),
+    "causal": _pair_model("causal", load_causal),
+}

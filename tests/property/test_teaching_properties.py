@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from densespec.teaching.causal import common_prefix
 from densespec.teaching.hybrid import COMPONENTS, list_scales, mean_max_similarity, mix
+from densespec.teaching.pairs import Batches, Budget
 
 fast = settings(max_examples=60, deadline=None)
 
@@ -44,3 +46,30 @@ def test_a_mix_is_linear_in_scaled_components(lengths, weights, seed):
     for number, scores in enumerate(mix(components, scales, chosen)):
         expected = sum(chosen[name] * components[name][number] / scales[name] for name in COMPONENTS)
         np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+
+
+@fast
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=4))
+def test_a_common_prefix_is_the_longest_that_leaves_each_a_token(ids):
+    wanted = max(n for n in range(min(map(len, ids))) if all(one[:n] == ids[0][:n] for one in ids))
+    assert common_prefix([{"input_ids": one} for one in ids]) == wanted
+
+
+@fast
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), max_size=25), st.integers(1, 90), st.data()
+)
+def test_batches_hold_each_row_once_within_the_budget_and_a_group(rows, tokens, data):
+    lengths, groups = [length for length, _ in rows], [group for _, group in rows]
+    budget = Budget(tokens)
+    batches, done = Batches(lengths, groups, budget), []
+    while batch := batches.take():
+        longest = max(lengths[row] for row in batch)
+        assert len(batch) == 1 or len(batch) * longest <= budget.tokens
+        assert len({groups[row] for row in batch}) == 1
+        if len(batch) > 1 and data.draw(st.booleans()):
+            batches.give_back(batch)
+            assert budget.tokens <= len(batch) * longest // 2
+        else:
+            done += batch
+    assert sorted(done) == list(range(len(rows)))

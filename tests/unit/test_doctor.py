@@ -13,6 +13,8 @@ import yaml
 
 from densespec import cli, doctor
 from densespec.doctor import MISSING, OK, UNCHECKED, UNUSABLE, Component
+from densespec.teaching.teachers import TEACHERS
+from tests.teacher_params import score_config
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = {
@@ -229,3 +231,21 @@ def test_a_call_that_hangs(monkeypatch):
 
     monkeypatch.setattr(doctor, "NETWORK_SECONDS", 0.05)
     assert isinstance(doctor._in_time(threading.Event().wait), TimeoutError)
+
+
+def test_every_teacher_is_listed_with_its_model(repository):
+    assert set(doctor.TEACHERS) == set(TEACHERS)
+    found = states(doctor.examine(repository))
+    assert [found[f"teacher {name}"].state for name in doctor.TEACHERS] == [OK, *[UNCHECKED] * 3]
+    models = {"cross_encoder": "models/none", "seq2seq": "someone/monot5-of-the-hub", "causal": "."}
+    settings = score_config(**{name: {"model": model} for name, model in models.items()})
+    Path("params.yaml").write_text(json.dumps({"domain": "d", "score": settings.model_dump()}))
+    Path("conf/domains").mkdir(parents=True)
+    Path("conf/domains/d.yaml").write_text("score: {}\n")
+    found = states(doctor.examine(repository))
+    assert found["teacher cross-encoder models/none"].state == MISSING
+    assert found["teacher seq2seq someone/monot5-of-the-hub"].state == UNCHECKED
+    assert "safetensors" in found["teacher causal ."].detail
+    Path("model.safetensors").write_bytes(bytes(2_000_000))
+    part = doctor.teacher(repository, "causal")
+    assert (part.state, part.detail, part.required) == (OK, "folder, weights 2 MB", False)

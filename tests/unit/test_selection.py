@@ -6,9 +6,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from densespec.errors import InputError
-from densespec.selection.lists import OUTCOMES, calibrate, ensemble, false_negatives, select_lists
+from densespec.selection.lists import (
+    OUTCOMES,
+    agreement,
+    calibrate,
+    ensemble,
+    false_negatives,
+    select_lists,
+    standardise,
+)
 
 
 def select(candidates, scores, sources, keys=None, **changes):
@@ -191,3 +200,33 @@ def test_weights_that_make_no_mean_are_refused(weights):
     scores = {"a": [np.array([1.0])], "b": [np.array([0.0])]}
     with pytest.raises(InputError, match=r"select\.teacher_weights(?s:.*)of the teachers: a, b\n"):
         ensemble(scores, weights)
+
+
+def test_z_scores_have_mean_0_and_deviation_1_over_all_queries():
+    given = [np.float32([1, 2, 6]), np.zeros(0, dtype=np.float32), np.float32([3])]
+    for found, expected in zip(standardise(given), ([-2, -1, 3], [], [0]), strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, np.array(expected) / np.sqrt(14 / 4), rtol=1e-6)
+    assert standardise([np.zeros(0)])[0].size == 0
+    np.testing.assert_array_equal(standardise([np.ones(3)])[0], np.zeros(3))
+
+
+def test_of_one_teacher_both_calibrations_are_the_same():
+    given = [np.float32([3, 9, 4, 1]), np.float32([2, 2, 8])]
+    for one, other in zip(calibrate(given), calibrate(standardise(given)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_agreement_is_kendalls_tau_averaged_over_queries():
+    random = np.random.default_rng(4)
+    lengths = [5, 0, 1, 12, 30]
+    scores = {name: [random.integers(0, 9, length) / 4 for length in lengths] for name in "abc"}
+    found = agreement(scores)
+    assert list(found) == ["a, b", "a, c", "b, c"]
+    for pair, tau in found.items():
+        one, other = (scores[name] for name in pair.split(", "))
+        expected = [stats.kendalltau(one[n], other[n]).statistic for n in (0, 3, 4)]
+        assert tau == pytest.approx(np.mean(expected))
+    same = [np.arange(4.0)]
+    assert agreement({"a": same, "b": [-same[0]], "c": [np.ones(4)]}) == {"a, b": -1.0}
+    assert agreement({"a": same}) == {}

@@ -1,21 +1,21 @@
-"""The cross-encoder as teacher."""
+"""The cross-encoder as teacher: the scores are those of CrossEncoder.predict."""
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from densespec.errors import InputError
 from densespec.records import Passage
 from densespec.retrieval.config import Bm25Config, StudentConfig
-from densespec.teaching import cross_encoder as module
-from densespec.teaching.config import CrossEncoderConfig, HybridConfig, ScoreConfig
-from densespec.teaching.cross_encoder import cross_encoder_scores, load_cross_encoder
+from densespec.teaching.cross_encoder import load_cross_encoder, relevance
+from densespec.teaching.pairs import pair_scores
 from densespec.teaching.teachers import TEACHERS, Material
-from tests.tiny_models import tiny_cross_encoder
+from tests.teacher_params import score_config
+from tests.tiny_models import tiny_cross_encoder, tiny_decoder
 
 PASSAGES = ["open a file", "a socket connects to a server " * 9, "vaccine dose", "a wing", "the river " * 20]
 QUERIES = ["read files", "server", "children", "supersonic wing"]
@@ -28,69 +28,77 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(folder):
-    return load_cross_encoder(str(folder), revision=None, max_tokens=64, trust_remote_code=False)
+def graded(tmp_path_factory):
+    return tiny_cross_encoder(tmp_path_factory.mktemp("model") / "graded", labels=3)
 
 
-def expected_scores(model):
-    import torch
+def score(model, tmp_path, batch_tokens=200):
+    return pair_scores(
+        model, PASSAGES, QUERIES, CANDIDATES, tmp_path, batch_tokens=batch_tokens, label="cross-encoder"
+    )
 
+
+def predicted(folder, max_tokens=64):
+    """What the library says of one pair after the other: outputs (labels,), or a number."""
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(str(folder), max_length=max_tokens, device="cpu")
     return [
-        model.predict(
-            [(query, PASSAGES[row]) for row in rows],
-            activation_fn=torch.nn.Identity(),
-            show_progress_bar=False,
-        )
-        if rows
-        else []
+        [model.predict((query, PASSAGES[row]), activation_fn=torch.nn.Identity()) for row in rows]
         for query, rows in zip(QUERIES, CANDIDATES, strict=True)
     ]
 
 
-def score(model, folder, fingerprint="f", passages=PASSAGES):
-    return cross_encoder_scores(model, fingerprint, passages, QUERIES, CANDIDATES, folder, 2)
-
-
-@pytest.mark.parametrize("shard", [1, 2, 16])
-def test_scores_are_the_logits_of_predict(model, tmp_path, monkeypatch, shard):
-    monkeypatch.setattr(module, "SHARD_QUERIES", shard)
-    found = score(model, tmp_path)
-    for scores, expected in zip(found, expected_scores(model), strict=True):
+@pytest.mark.parametrize("batch_tokens", [8, 200, 4096])
+def test_scores_are_the_logits_of_predict(folder, tmp_path, batch_tokens):
+    found = score(load_cross_encoder(str(folder), max_tokens=64), tmp_path, batch_tokens)
+    for scores, expected in zip(found, predicted(folder), strict=True):
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, expected, atol=1e-5)
     assert max(values.max() for values in found if len(values)) > 1, "logits, not probabilities"
 
 
-def test_shards_are_found_again_until_something_changes(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
-    first, pairs = score(model, tmp_path), []
-    predict = model.predict
-
-    def counted(given, **options):
-        pairs.append(len(given))
-        return predict(given, **options)
-
-    monkeypatch.setattr(model, "predict", counted)
-    again = score(model, tmp_path)
-    assert pairs == []
-    for one, two in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one, two)
-    score(model, tmp_path, passages=[*PASSAGES[:2], "other", *PASSAGES[3:]])
-    assert pairs == [1, 5], "the two queries that list the changed passage"
-    score(model, tmp_path, fingerprint="g")
-    assert pairs == [1, 5, 3, 1, 5]
+def test_a_decoder_that_the_library_wraps_is_a_cross_encoder_too(tmp_path):
+    folder = tiny_decoder(tmp_path / "tiny", "qwen3")
+    found = score(load_cross_encoder(str(folder), max_tokens=64), tmp_path / "scratch")
+    for scores, expected in zip(found, predicted(folder), strict=True):
+        np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
-def test_as_a_teacher_it_names_its_model(folder, tmp_path, model):
-    config = ScoreConfig(
-        hybrid=HybridConfig(weights=None, min_dev_queries=1),
-        cross_encoder=CrossEncoderConfig(
-            model=str(folder), revision=None, max_tokens=64, batch_size=4, trust_remote_code=False
-        ),
-        allow_weaker=False,
-        batch_size=4,
-        seed=1,
-    )
+def test_of_several_labels_one_counts_against_all_others_or_the_mean_grade(graded, tmp_path):
+    outputs = predicted(graded)
+    for label in (0, 2, "expected"):
+        found = score(load_cross_encoder(str(graded), max_tokens=64, label=label), tmp_path)
+        for scores, logits in zip(found, outputs, strict=True):
+            shares = [np.exp(values) / np.exp(values).sum() for values in logits]
+            expected = [
+                share @ [0, 1, 2] if label == "expected" else np.log(share[label] / (1 - share[label]))
+                for share in shares
+            ]
+            np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_of_two_labels_it_is_the_difference_of_their_logits():
+    assert relevance(torch.tensor([[1.0, 4.0], [2.0, 0.5]]), 1).tolist() == [3.0, -1.5]
+
+
+@pytest.mark.parametrize(("labels", "label"), [(1, 0), (1, "expected"), (3, None), (3, 3), (3, -1)])
+def test_a_label_must_fit_the_model(folder, graded, labels, label):
+    with pytest.raises(InputError, match=r"score\.cross_encoder\.label"):
+        load_cross_encoder(str(folder if labels == 1 else graded), label=label)
+
+
+def test_in_bfloat16_scores_are_close_and_hardly_ever_tie(folder, tmp_path):
+    exact = score(load_cross_encoder(str(folder), max_tokens=64), tmp_path)
+    found = score(load_cross_encoder(str(folder), max_tokens=64, dtype="bfloat16"), tmp_path)
+    for scores, expected in zip(found, exact, strict=True):
+        np.testing.assert_allclose(scores, expected, rtol=0.05, atol=0.5)
+    as_outputs = torch.tensor(np.concatenate(found)).bfloat16().float().numpy()
+    assert (as_outputs != np.concatenate(found)).any(), "the last layer is not rounded to bfloat16"
+
+
+def test_as_a_teacher_it_names_its_model(folder, tmp_path):
+    config = score_config(cross_encoder={"model": str(folder), "max_tokens": 64})
     material = Material(
         [Passage(str(n), "", text) for n, text in enumerate(PASSAGES)],
         list("wxyz"), QUERIES, ["dev"] * 4, [""] * 4, CANDIDATES, [],
@@ -100,48 +108,28 @@ def test_as_a_teacher_it_names_its_model(folder, tmp_path, model):
         material, config, StudentConfig(model="unused"), tmp_path / "scores", tmp_path / "encode"
     )
     assert set(details) == {"model", "fingerprint", "max_tokens"}
-    for found, expected in zip(scores, expected_scores(model), strict=True):
+    for found, expected in zip(scores, predicted(folder), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def load(model, **changes):
-    return load_cross_encoder(
-        str(model), **{"revision": None, "max_tokens": 64, "trust_remote_code": False, **changes}
-    )
-
-
 def test_texts_are_cut(folder):
-    short = load(folder, max_tokens=16)
-    assert short.max_length == 16
-    one, two = short.predict([("a", "the river " * 50), ("a", "the river " * 90)], show_progress_bar=False)
-    assert one == pytest.approx(two)
+    short = load_cross_encoder(str(folder), max_tokens=16)
+    one, two = short.tokenise(["a", "a"], ["the river " * 50, "the river " * 90])
+    assert one == two and len(one["input_ids"]) == 16
+    assert set(one) == {"input_ids", "token_type_ids"}
 
 
 def test_no_model_and_unpinned_code_are_refused(folder):
     with pytest.raises(InputError, match="a model \\(folder or hub id\\)"):
-        load("")
+        load_cross_encoder("")
     with pytest.raises(InputError, match="a pinned revision"):
-        load(folder, trust_remote_code=True)
+        load_cross_encoder(str(folder), trust_remote_code=True)
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="safetensors"):
-        load(tmp_path / "empty")
-
-
-def test_several_labels_are_refused(folder, tmp_path):
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    copy = shutil.copytree(folder, tmp_path / "three")
-    settings = json.loads((copy / "config.json").read_text())
-    settings["id2label"] = {str(n): f"LABEL_{n}" for n in range(3)}
-    settings["label2id"] = {f"LABEL_{n}": n for n in range(3)}
-    (copy / "config.json").write_text(json.dumps(settings))
-    weights = load_file(copy / "model.safetensors")
-    weights["classifier.weight"] = torch.zeros(3, weights["classifier.weight"].shape[1])
-    weights["classifier.bias"] = torch.zeros(3)
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="3 labels"):
-        load(copy)
+def test_weights_that_are_not_safetensors_are_refused(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "pickled")
+    (copy / "model.safetensors").unlink()
+    torch.save({}, copy / "pytorch_model.bin")
+    for place in (copy, tmp_path):
+        with pytest.raises(InputError, match="safetensors"):
+            load_cross_encoder(str(place))

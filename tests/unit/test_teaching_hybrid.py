@@ -11,7 +11,6 @@ from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.encoding import encode
 from densespec.teaching import hybrid, teachers
-from densespec.teaching.config import CrossEncoderConfig, HybridConfig, ScoreConfig
 from densespec.teaching.hybrid import (
     COMPONENTS,
     best_sentence,
@@ -25,6 +24,7 @@ from densespec.teaching.hybrid import (
     sentences,
 )
 from densespec.teaching.teachers import TEACHERS, Material
+from tests.teacher_params import score_config
 
 PASSAGES = [
     Passage("p0", "files", "open a file to see. Read all of its lines! Close. Close the file after it"),
@@ -254,15 +254,7 @@ def material(query_vectors, **changes):
 
 
 def config(weights=None, min_dev_queries=2):
-    return ScoreConfig(
-        hybrid=HybridConfig(weights=weights, min_dev_queries=min_dev_queries),
-        cross_encoder=CrossEncoderConfig(
-            model="", revision=None, max_tokens=64, batch_size=4, trust_remote_code=False
-        ),
-        allow_weaker=False,
-        batch_size=4,
-        seed=1,
-    )
+    return score_config(hybrid={"weights": weights, "min_dev_queries": min_dev_queries}, batch_size=4)
 
 
 def score(folder, tmp_path, query_vectors, config):

@@ -1,0 +1,96 @@
+"""Loading models that score pairs: precision, attention, devices, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from densespec.errors import InputError
+from densespec.retrieval.student import model_location
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+#: Tokens per forward pass where params leave it open; on a CPU larger batches are slower.
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
+
+
+def devices() -> list[str]:
+    """Every CUDA device that is visible, else the one accelerator there is, else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return ["mps" if torch.backends.mps.is_available() else "cpu"]
+
+
+def batch_tokens_for(batch_tokens: int | None) -> int:
+    """The budget of params, or the device's where they leave it open."""
+    on_cpu = devices() == ["cpu"]
+    return batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS)
+
+
+def precision(dtype: str) -> torch.dtype:
+    """``auto``: bfloat16 on CUDA devices that have it, else float32."""
+    import torch
+
+    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    half = dtype == "bfloat16" or (dtype == "auto" and fast)
+    return torch.bfloat16 if half else torch.float32
+
+
+def model_options(dtype: str, attention: str) -> dict[str, Any]:
+    """What ``from_pretrained`` takes: safetensors only, precision, and attention unless it is ``auto``."""
+    given: dict[str, Any] = {"use_safetensors": True, "dtype": precision(dtype)}
+    return given if attention == "auto" else given | {"attn_implementation": attention}
+
+
+@contextmanager
+def loading(section: str, model: str, revision: str | None, *, remote_code: bool) -> Iterator[str]:
+    """Where to load a teacher from; failures become errors that name its section of params.
+
+    Args:
+        section: such as ``score.seq2seq``.
+        model: folder or hub id.
+        revision: commit of a hub model.
+        remote_code: whether code that comes with the model is run.
+
+    Raises:
+        InputError: no model named, remote code without a pinned revision, or it cannot be loaded.
+    """
+    if not model or (remote_code and not revision):
+        raise InputError(
+            f"params.yaml: {section}",
+            expected="a model (folder or hub id), and a pinned revision beside trust_remote_code",
+            found=f"model '{model}', revision {revision}",
+            remedy=f"for example dvc exp run -S {section}.model=…; docs/score.md names models",
+        )
+    try:
+        yield model_location(model)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(
+            f"params.yaml: {section}.model = {model}",
+            expected="a model of this kind with safetensors weights",
+            found=str(error).strip().splitlines()[0],
+            remedy="check id, revision and attention; without network give a folder; weights in another "
+            "format: save_pretrained of transformers writes safetensors",
+        ) from None
+
+
+def replicas(model: nn.Module, *, compile: bool) -> list[Any]:
+    """The model on every device, ready to score.
+
+    Args:
+        model: as loaded, on the CPU.
+        compile: for batches of any shape; happens at the first.
+    """
+    model.eval()
+    first, *others = devices()
+    copies = [model.to(first), *(copy.deepcopy(model).to(device) for device in others)]
+    if compile:
+        for one in copies:
+            one.compile(dynamic=True)
+    return copies

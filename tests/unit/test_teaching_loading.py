@@ -1,0 +1,90 @@
+"""What loading decides for all teachers that are models: devices, precision, compiling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from densespec.teaching import loading
+from densespec.teaching.causal import load_causal
+from densespec.teaching.cross_encoder import load_cross_encoder
+from densespec.teaching.seq2seq import load_seq2seq
+from tests.tiny_models import tiny_cross_encoder, tiny_decoder, tiny_t5
+
+MADE = {
+    "cross-encoder": (tiny_cross_encoder, load_cross_encoder, {}),
+    "seq2seq": (tiny_t5, load_seq2seq, {"style": "rankt5"}),
+    "causal": (lambda path: tiny_decoder(path, "qwen3"), load_causal, {"style": "bge-reranker"}),
+}
+
+
+@pytest.fixture(params=MADE)
+def teacher(request, tmp_path):
+    """How to load a tiny teacher, with options."""
+    make, load, options = MADE[request.param]
+    folder = make(tmp_path / "tiny")
+    return lambda **changes: load(str(folder), **options, **changes)
+
+
+def scores(model, replica=0):
+    tokens = model.tokenise(["server", "river"], ["a socket", "the river and the mountain"])
+    return model.score(model.replicas[replica], tokens)
+
+
+def test_compiling_takes_the_forward_passes(teacher, monkeypatch):
+    calls = []
+
+    def compiled(call, **how):
+        return lambda *args, **named: (calls.append(how["dynamic"]), call(*args, **named))[1]
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    found = scores(teacher(compile=True))
+    assert calls == [True]
+    np.testing.assert_allclose(found, scores(teacher()), atol=1e-5)
+    assert calls == [True]
+
+
+def test_every_device_has_a_model_of_its_own(teacher, monkeypatch):
+    monkeypatch.setattr(loading, "devices", lambda: ["cpu", "cpu"])
+    model = teacher()
+    one, two = model.replicas
+    assert not {id(part) for part in one.parameters()} & {id(part) for part in two.parameters()}
+    np.testing.assert_array_equal(scores(model, 0), scores(model, 1))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "has_it", "dtype", "expected"),
+    [
+        (False, True, "auto", torch.float32),
+        (True, False, "auto", torch.float32),
+        (True, True, "auto", torch.bfloat16),
+        (True, True, "float32", torch.float32),
+        (False, False, "bfloat16", torch.bfloat16),
+    ],
+)
+def test_precision(monkeypatch, cuda, has_it, dtype, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_it)
+    assert loading.precision(dtype) == expected
+
+
+def test_all_cuda_devices_are_taken_and_their_batches_are_larger(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert loading.devices() == ["cuda:0", "cuda:1", "cuda:2"]
+    assert loading.batch_tokens_for(None) == loading.GPU_BATCH_TOKENS
+    monkeypatch.setattr(loading, "devices", lambda: ["cpu"])
+    assert (loading.batch_tokens_for(None), loading.batch_tokens_for(64)) == (loading.CPU_BATCH_TOKENS, 64)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_scores_are_those_of_the_cpu(teacher, monkeypatch):
+    on_gpu = teacher(dtype="float32")
+    assert next(on_gpu.replicas[0].parameters()).is_cuda
+    found, fast = scores(on_gpu), scores(teacher(dtype="auto"))
+    monkeypatch.setattr(loading, "devices", lambda: ["cpu"])
+    expected = scores(teacher(dtype="float32"))
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+    np.testing.assert_allclose(fast, expected, rtol=0.3, atol=0.5)

@@ -1,0 +1,153 @@
+"""What all models that score pairs share: distinct pairs, batches, memory, shards, devices."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from densespec.errors import InputError
+from densespec.teaching import pairs as module
+from densespec.teaching.pairs import PairModel, pair_scores
+
+PASSAGES = ["a bb ccc", "dd", "e " * 30, "dd", "f g h i j"]
+QUERIES = ["one", "two words", "one", "nothing", "a longer query of words"]
+CANDIDATES = [[0, 1, 2], [2, 3, 4, 1], [1, 0, 4, 3], [], [4]]
+#: (query, passage) texts that differ: 'one' has four, 'two words' three, the long one one.
+DISTINCT = 8
+
+
+class Counting:
+    """A model whose score depends on every token; it writes down the batches it was given."""
+
+    def __init__(self, largest=10**9, replicas=1):
+        self.batches, self.largest = [], largest
+        self.model = PairModel(range(replicas), self.tokenise, self.score, ["counting"])
+
+    def tokenise(self, queries, passages):
+        return [
+            {"input_ids": [len(word) for word in f"{query} {passage}".split()]}
+            for query, passage in zip(queries, passages, strict=True)
+        ]
+
+    def score(self, replica, tokens):
+        lengths = [len(pair["input_ids"]) for pair in tokens]
+        if max(lengths) * len(lengths) > self.largest:
+            raise torch.OutOfMemoryError("as a device would")
+        self.batches.append(lengths)
+        return np.float32([sum(n * t for n, t in enumerate(pair["input_ids"], 1)) for pair in tokens])
+
+
+def expected():
+    words = [[f"{query} {PASSAGES[row]}".split() for row in rows] for query, rows in
+             zip(QUERIES, CANDIDATES, strict=True)]  # fmt: skip
+    return [[sum(n * len(word) for n, word in enumerate(pair, 1)) for pair in pairs] for pairs in words]
+
+
+def check(scores):
+    for found, wanted in zip(scores, expected(), strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, wanted)
+
+
+def score(model, folder, batch_tokens=64, passages=PASSAGES):
+    return pair_scores(
+        model.model, passages, QUERIES, CANDIDATES, folder, batch_tokens=batch_tokens, label="test"
+    )
+
+
+@pytest.mark.parametrize("shard", [1, 2, 16])
+@pytest.mark.parametrize("batch_tokens", [8, 40, 10**6])
+def test_each_distinct_pair_is_scored_once_within_the_budget(tmp_path, monkeypatch, shard, batch_tokens):
+    monkeypatch.setattr(module, "SHARD_QUERIES", shard)
+    model = Counting()
+    check(score(model, tmp_path, batch_tokens))
+    assert sum(len(batch) for batch in model.batches) == DISTINCT
+    assert all(len(batch) * max(batch) <= batch_tokens for batch in model.batches if len(batch) > 1)
+    if batch_tokens == 10**6:
+        assert len(model.batches) == -(-3 // shard), "one batch per shard of three distinct queries"
+
+
+def test_a_batch_may_be_of_one_query_only(tmp_path):
+    model = Counting()
+    model.model = model.model._replace(by_query=True)
+    check(score(model, tmp_path, 10**6))
+    assert sorted(len(batch) for batch in model.batches) == [1, 3, 4]
+
+
+def test_finished_shards_are_found_again_until_something_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model = Counting()
+
+    def scored(**changes):
+        model.batches.clear()
+        scores = score(model, tmp_path, **changes)
+        return sum(len(batch) for batch in model.batches), scores
+
+    assert scored()[0] == DISTINCT
+    again, scores = scored()
+    assert again == 0
+    check(scores)
+    assert scored(passages=["other", *PASSAGES[1:]])[0] == 4, "the pairs of the query that lists it"
+    model.model = model.model._replace(setting=["other weights"])
+    assert scored()[0] == DISTINCT
+    assert scored(batch_tokens=63)[0] == DISTINCT
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model = Counting()
+    whole = model.model
+
+    def killed(replica, tokens):
+        if len(model.batches) == 1:
+            raise KeyboardInterrupt
+        return whole.score(replica, tokens)
+
+    model.model = whole._replace(score=killed)
+    with pytest.raises(KeyboardInterrupt):
+        score(model, tmp_path, 10**6)
+    assert [len(batch) for batch in model.batches] == [4], "the first query was finished"
+    model.model = whole
+    check(score(model, tmp_path, 10**6))
+    assert [len(batch) for batch in model.batches] == [4, 3, 1]
+
+
+def test_what_memory_does_not_hold_is_halved_for_good(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model = Counting(largest=70)
+    check(score(model, tmp_path, 10**6))
+    assert sum(len(batch) for batch in model.batches) == DISTINCT
+    # 'one' has pairs of 31, 6, 4 and 2 tokens: 4 × 31 is too much, 2 × 31 is not
+    assert [len(batch) for batch in model.batches[:2]] == [2, 2]
+    assert capsys.readouterr().err.count("out of memory: batches of at most 62 tokens") == 1
+    assert all(len(batch) * max(batch) <= 62 for batch in model.batches)
+
+
+def test_a_pair_that_memory_does_not_hold_is_the_users_to_solve(tmp_path):
+    with pytest.raises(InputError, match="one pair of 32 tokens"):
+        score(Counting(largest=31), tmp_path, 32)
+
+
+def test_devices_share_the_batches(tmp_path):
+    model, seen, meeting = Counting(replicas=2), set(), threading.Barrier(2, timeout=60)
+    plain = model.model.score
+
+    def wait_for_each_other(replica, tokens):
+        if replica not in seen:
+            seen.add(replica)
+            meeting.wait()
+        return plain(replica, tokens)
+
+    model.model = model.model._replace(score=wait_for_each_other)
+    check(score(model, tmp_path, 40))
+    assert seen == {0, 1}
+    assert sum(len(batch) for batch in model.batches) == DISTINCT
+
+
+def test_an_error_on_one_device_ends_the_run(tmp_path):
+    model = Counting(largest=31, replicas=2)
+    with pytest.raises(InputError, match="a single pair"):
+        score(model, tmp_path, 32)

@@ -1,0 +1,73 @@
+"""What a generative reranker reads: the family's tokens, and where long texts are cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from densespec.errors import InputError
+from densespec.teaching.templates import Template, choose_template, token_id, tokenise
+from tests.tiny_models import tiny_decoder
+
+STYLES = {
+    "family": Template(("{instruction}: {query}", "\n", "{passage}?"), "yes", "no", instruction="Judge")
+}
+OWN = {"style": "auto", "template": "", "instruction": "", "positive": "", "negative": ""}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_decoder(tmp_path_factory.mktemp("model") / "tiny", "llama"))
+
+
+def choose(model="some/Family-1B", **changes):
+    return choose_template("score.x", model, STYLES, **OWN | changes)
+
+
+def test_the_familys_or_ones_own():
+    assert choose().pieces == ("Judge: {query}", "\n", "{passage}?")
+    assert choose(instruction="Rate").pieces[0] == "Rate: {query}"
+    assert choose(model="other", style="family").positive == "yes"
+    own = choose(template="{query} {passage}", positive="A")
+    assert (own.pieces, own.positive, own.negative, own.special) == (("{query} {passage}",), "A", "", True)
+    assert choose(template="{query} {passage}").negative == "no", "the style's tokens stay"
+
+
+@pytest.mark.parametrize("template", ["{query}", "{query} {query} {passage}", "{passage} {Query}"])
+def test_a_template_must_name_query_and_passage_once(template):
+    with pytest.raises(InputError, match=r"score\.x\.template"):
+        choose(template=template)
+
+
+def test_braces_in_texts_are_text(tokenizer):
+    template = Template(("{query}|{passage}",), "yes")
+    (pair,) = tokenise(tokenizer, template, ["{passage} {0}"], ["{query}"], 99, "score.x")
+    assert tokenizer.decode(pair["input_ids"]) == "{passage} {0}|{query}"
+
+
+@pytest.mark.parametrize(
+    ("most", "text"),
+    [
+        (99, "<bos>Q: jqvwxz P: zqjvkx!"),
+        (18, "<bos>Q: jqvwxz P: zqj!"),
+        (15, "<bos>Q: jqvwxz P: !"),
+        (12, "<bos>Q: jqv P: !"),
+        (9, "<bos>Q:  P: !"),
+    ],
+)
+def test_the_passage_is_cut_first_then_the_query_never_the_rest(tokenizer, most, text):
+    template = Template(("Q: {query} P: ", "{passage}", "!"), "yes", begin=True)
+    pairs = tokenise(tokenizer, template, ["jqvwxz", ""], ["zqjvkx", ""], most, "score.x")
+    assert [tokenizer.decode(pair["input_ids"]) for pair in pairs] == [text, "<bos>Q:  P: !"]
+
+
+def test_a_template_that_is_too_long_alone_is_refused(tokenizer):
+    with pytest.raises(InputError, match="the template alone is"):
+        tokenise(tokenizer, Template(("x" * 30, "{query}{passage}"), "yes"), ["a"], ["b"], 8, "score.x")
+
+
+def test_tokens_of_the_score(tokenizer):
+    assert token_id(tokenizer, "yes", "score.x") == tokenizer.convert_tokens_to_ids("yes")
+    with pytest.raises(InputError, match="single tokens"):
+        token_id(tokenizer, "neither of them", "score.x")
