@@ -50,7 +50,8 @@ def repository(tmp_path, monkeypatch, models):
     monkeypatch.delenv("DENSESPEC_SCRATCH", raising=False)
     monkeypatch.chdir(tmp_path)
     Path("conf/domains").mkdir(parents=True)
-    Path("params.yaml").write_text(f"domain: d\nstudent: {{model: {models}/untuned, precision: float32}}\nevaluate: {{}}\n")
+    student = f"{{model: {models}/untuned, precision: float32}}"
+    Path("params.yaml").write_text(f"domain: d\nstudent: {student}\nevaluate: {{}}\n")
     Path("conf/domains/d.yaml").write_text("student: {}\nevaluate: {}\n")
     write_table(
         Path("data/corpus/d/passages.parquet"),
