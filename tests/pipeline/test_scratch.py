@@ -130,4 +130,4 @@ def test_the_shards_of_a_run_are_not_held_in_memory() -> None:
         next(shards)
         assert sum(machine.computed.values()) == 1
         shards.close()
-        assert scratch._load(Path(name) / f"{machine.key(range(2))}.npz") is not None
+        assert scratch.load_shard(Path(name) / f"{machine.key(range(2))}.npz") is not None
