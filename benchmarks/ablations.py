@@ -117,6 +117,7 @@ ABLATIONS = {
     "list-16-random": Ablation(("distill.list_length=16", "distill.list_sampling=random")),
     "overlap": Ablation(("distill.batching=overlap",)),
     "lr-1e-5": Ablation(("distill.learning_rate=1.0e-5",)),
+    "lr-3e-5": Ablation(("distill.learning_rate=3.0e-5",)),
     "lr-1e-4": Ablation(("distill.learning_rate=1.0e-4",)),
     "lr-2e-4": Ablation(("distill.learning_rate=2.0e-4",)),
     # whatever the share, lists that are dev by default stay dev
