@@ -40,6 +40,7 @@ from measuring import (
     publish,
     random_texts,
     report,
+    unit,
     weights_of,
     whole_words,
 )
@@ -401,12 +402,6 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
             found.append([])
         found[-1].append(row)
     return found
-
-
-def unit(vectors: Array) -> Array:
-    """Vectors of length 1."""
-    scaled: Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return scaled
 
 
 def row(contender: str, result: dict[str, Any], first: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
+Array = np.ndarray[Any, Any]
 #: Longest text that a BERT model takes.
 MAX_TOKENS = 512
 #: The last line that a measuring process prints starts with this.
@@ -131,6 +132,12 @@ def of_shape(shape: str, model_id: str, max_tokens: int, precision: str) -> Sent
         model[0].model = AutoModel.from_config(config).to(model.device)
         model[1] = Pooling(config.hidden_size, "mean" if bert else "lasttoken")
     return model
+
+
+def unit(vectors: Array) -> Array:
+    """Rows of length 1."""
+    scaled: Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return scaled
 
 
 def whole_words(model: SentenceTransformer) -> list[str]:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import in_own_process, machine, publish, report
+from measuring import in_own_process, machine, publish, report, unit
 from real_collections import table
 
 Array = np.ndarray[Any, Any]
@@ -119,11 +119,6 @@ def texts(count: int) -> list[str]:
     words = np.array([f"w{n}" for n in range(WORDS)])
     drawn = random.choice(WORDS, (count, LENGTH), p=share / share.sum())
     return [" ".join(words[row]) for row in drawn]
-
-
-def unit(vectors: Array) -> Array:
-    """Rows of length 1."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def measure(args: argparse.Namespace, contender: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from encode import collection_of
 from measuring import (
+    command_line,
     in_own_process,
     machine,
     matmul_rate,
@@ -123,7 +124,7 @@ def main() -> None:
     source = args.data.name if args.data else "random words"
     publish(
         [
-            f"## Teacher: {' '.join(sys.argv[1:]) or 'default options'}", "", machine(), "",
+            f"## Teacher: {command_line()}", "", machine(), "",
             f"{args.shape}, {first['weights'] / 1e6:.0f} M weights beside the embedding tables, "
             f"{args.dtype}; {source}: {first['pairs']:,} pairs, lists of {args.list}, "
             f"{first['tokens'] / first['pairs']:.0f} tokens per pair on average, cut at {args.max_tokens}.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from importlib import import_module
@@ -16,15 +15,14 @@ import yaml
 
 from densespec.io.params import load_section
 from densespec.records import Passage, passage_hash
+from tests.benchmark_program import load_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
-        return importlib.import_module("ablations")
+    return load_program("ablations")
 
 
 def repository(root: Path, overrides: dict[str, Any], funnel: dict[str, int]) -> Path:

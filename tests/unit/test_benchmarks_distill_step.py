@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from tests.benchmark_program import load_program
 from tests.tiny_models import tiny_bi_encoder
 
 if TYPE_CHECKING:
     from distill_step import Batch
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 WORDS = ["gene", "protein", "heart", "wing", "shock", "file", "socket", "thread", "river", "bread"]
 SIZE = 6
 
 
 @pytest.fixture(scope="module")
 def step() -> Any:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import distill_step
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return distill_step
+    return load_program("distill_step")
 
 
 def drawn(step: Any, size: int = SIZE, **changes: Any) -> Batch:

@@ -10,19 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from tests.benchmark_program import load_program
+
 TINY = Path(__file__).resolve().parents[1] / "data" / "tiny"
 TEXTS = ["heart", "gene therapy in mice", "the river and the mountain", "open a file", "a b c d e f g h i j"]
 
 
 @pytest.fixture(scope="module")
 def program() -> Any:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import encode
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return encode
+    return load_program("encode")
 
 
 @pytest.mark.parametrize("task", ["query", "document"])

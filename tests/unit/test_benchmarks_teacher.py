@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.benchmark_program import load_program
 from tests.tiny_models import HIDDEN
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TINY = Path(__file__).resolve().parents[1] / "data" / "tiny"
 SMALL = ["--queries", "2", "--list", "5", "--passages", "9", "--passage-tokens", "12"]
 SIZES = {
@@ -27,12 +27,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def program() -> Any:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import teacher
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return teacher
+    return load_program("teacher")
 
 
 @pytest.fixture(params=SIZES)
