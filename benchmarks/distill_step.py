@@ -131,29 +131,42 @@ def main() -> None:
     sizes = [int(size) for size in args.batches.split(",")]
     contenders = args.contenders.split(",")
     first: dict[str, Any] = {}
-    rows = []
     for size in sizes:
         engine = None
         for contender in contenders:
             print(f"{contender}, {size} queries …", file=sys.stderr, flush=True)
             result = in_own_process(__file__, "--worker", contender, "--size", str(size))
-            first = first or result
             engine = result if contender == ENGINE else engine
-            rows.append(row(size, contender, result, engine))
-    lines = [f"## Training step: {command_line()}", "", machine(), ""]
-    lines += [
+            cells = row(size, contender, result, engine)
+            # a row is published as soon as it is measured: a run takes long and may be stopped
+            publish([*([] if first else heading(args, result)), table(HEAD, [cells])[-1]], args.out)
+            first = first or result
+    lines = ["", *notes(first)]
+    if args.check:
+        lines += ["", *compared(args.check, contenders)]
+    publish(lines, args.out)
+
+
+def heading(args: argparse.Namespace, first: dict[str, Any]) -> list[str]:
+    """Lines before the table's rows.
+
+    Args:
+        args: of the command line.
+        first: result of the first contender.
+    """
+    return [
+        "",
+        f"## Training step: {command_line()}",
+        "",
+        machine(),
+        "",
         f"{args.shape}, {first['weights'] / 1e6:.1f} M weights beside the embedding tables; "
         f"{args.passages:,} passages of {first['passage_tokens']:.0f} tokens on average, the longest "
         f"{first['longest']}; lists of {args.length}, {args.batching} batches; {args.dtype}, "
         f"{first['tokens_per_pass']:,} tokens per forward pass.",
         "",
-        *table(HEAD, rows),
-        "",
-        *notes(first),
+        *table(HEAD),
     ]
-    if args.check:
-        lines += ["", *compared(args.check, contenders)]
-    publish(lines, args.out)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -114,7 +114,7 @@ def main() -> None:
     source = f"{args.data.name} ({args.split} queries)" if args.data else "random words"
     publish(
         [
-            f"## Encoding: {command_line()}", "", machine(), "",
+            "", f"## Encoding: {command_line()}", "", machine(), "",
             f"{source}, {args.shape}, {first['weights'] / 1e6:.1f} M weights beside the embedding tables; "
             f"{first['passages']:,} passages of {first['tokens'] / first['passages']:.0f} tokens on average, "
             f"cut at {args.max_tokens}.",

@@ -195,8 +195,8 @@ def installed(package: str) -> str:
 
 
 def publish(lines: Sequence[str], out: Path | None) -> None:
-    """Print a section, and append it to a file of results."""
-    print("\n".join(lines))
+    """Print lines, and append them to a file of results."""
+    print("\n".join(lines), flush=True)
     if out:
         with out.open("a", encoding="utf-8") as file:
-            file.write("\n" + "\n".join(lines) + "\n")
+            file.write("\n".join(lines) + "\n")

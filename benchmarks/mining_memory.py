@@ -81,6 +81,7 @@ def main() -> None:
     size = args.passages * args.dimension * 4 / 1e9
     publish(
         [
+            "",
             f"## Mining {args.queries} queries over {args.passages:,} passages",
             "",
             f"The embeddings ({args.dimension} dimensions) take {size:.2f} GB. {machine()}",

@@ -124,7 +124,7 @@ def main() -> None:
     source = args.data.name if args.data else "random words"
     publish(
         [
-            f"## Teacher: {command_line()}", "", machine(), "",
+            "", f"## Teacher: {command_line()}", "", machine(), "",
             f"{args.shape}, {first['weights'] / 1e6:.0f} M weights beside the embedding tables, "
             f"{args.dtype}; {source}: {first['pairs']:,} pairs, lists of {args.list}, "
             f"{first['tokens'] / first['pairs']:.0f} tokens per pair on average, cut at {args.max_tokens}.",
@@ -331,9 +331,7 @@ def by_authors(args: argparse.Namespace) -> tuple[Score, Any]:
     model = model.to(device).eval()
     yes, no, sentinel = tokenizer.convert_tokens_to_ids(["yes", "no", ADDED[0]])
     template = CAUSAL["qwen3-reranker"]
-    before, body, after = (
-        piece.replace("{instruction}", template.instruction) for piece in template.pieces
-    )
+    before, body, after = (piece.replace("{instruction}", template.instruction) for piece in template.pieces)
     head, tail = (tokenizer.encode(piece, add_special_tokens=False) for piece in (before, after))
 
     def tokens(query: str, passages: list[str]) -> Any:
