@@ -68,9 +68,11 @@ LABELS = "nl2bash-labels"
 DEV_SHARE = 3
 #: Bootstrap resamples, sign patterns and seed of params 'evaluate'.
 TESTS = {"resamples": 10_000, "permutations": 100_000, "seed": 13}
-#: Steps of the two trials that tell the speed of a row with a time budget; both have EVALUATIONS.
-TRIALS = (4, 24)
-EVALUATIONS = 4
+#: Dev evaluations of a row with a time budget, beside the one before training: with both sides each
+#: encodes the passages of all dev lists.
+EVALUATIONS = 2
+#: Steps of the two trials that tell the speed of a side.
+TRIALS = {"query": (8, 108), "both": (2, 6)}
 
 
 class Ablation(NamedTuple):
@@ -173,13 +175,14 @@ def main() -> None:
     for name in set(chosen) - set(rows):
         print(f"{name}: not for {domain.name}, or its recipe already", file=sys.stderr)
     machine = heading()[1]
-    failed = []
+    failed: list[str] = []
+    trials: dict[str, list[float]] = {}
     for name, changes in rows.items():
         if (domain.figures / f"{name}.json").is_file():
             continue
         print(f"\n=== {domain.name}: {name} ===", file=sys.stderr, flush=True)
         if name in BUDGETED:
-            done = budgeted(domain, name, args.minutes)
+            done = budgeted(domain, name, args.minutes, trials)
         elif done := experiment(domain, name, changes):
             keep(domain, name, changes, done)
         if not done:
@@ -384,25 +387,32 @@ def experiment(domain: Domain, name: str, changes: Sequence[str], *options: str)
     return 0.0 if code else seconds
 
 
-def budgeted(domain: Domain, name: str, minutes: float) -> float:
+def budgeted(domain: Domain, name: str, minutes: float, trials: dict[str, list[float]]) -> float:
     """Run a row with a time budget: trials tell how many steps fit; seconds of the last run, 0 on failure.
 
     A second side starts from the query encoder of the first, on the same lists: only `distill` sees
     another student.
+
+    Args:
+        domain: its default recipe is committed.
+        name: one of BUDGETED.
+        minutes: of the row.
+        trials: side → seconds of its trials in this run of the program; completed here.
     """
     options, start = (), ()
     for side in (sides := BUDGETED[name]):
         common = (*BUDGET, f"distill.side={side}", *start)
-        fresh = f"distill.seed={int(time.time())}"  # no finished trial in cache or scratch may answer
-        trials = [
-            experiment(domain, f"{name}-{side}-trial-{n}", (*common, fresh, *steps(n)), *options)
-            for n in TRIALS
-        ]
-        fitting = steps_within(60 * minutes / len(sides), *trials) if all(trials) else 0
-        if not fitting:
+        if side not in trials:
+            fresh = f"distill.seed={int(time.time())}"  # no finished trial in cache or scratch may answer
+            trials[side] = [
+                experiment(domain, f"{name}-{side}-trial-{n}", (*common, fresh, *steps(n)), *options)
+                for n in TRIALS[side]
+            ]
+        fits = all(trials[side]) and steps_within(60 * minutes / len(sides), TRIALS[side], trials[side])
+        if not fits:
             print(f"{name}: side {side} failed, or makes no step in its minutes", file=sys.stderr)
             return 0.0
-        changes = (*common, *steps(fitting))
+        changes = (*common, *steps(fits))
         last = side == sides[-1]
         seconds = experiment(domain, name if last else f"{name}-{side}", changes, *options)
         if not seconds:
@@ -421,10 +431,11 @@ def steps(count: int) -> tuple[str, str]:
     return f"distill.max_steps={count}", f"distill.eval_steps={math.ceil(count / EVALUATIONS)}"
 
 
-def steps_within(budget: float, short: float, long: float) -> int:
-    """Steps that fit into ``budget`` seconds when TRIALS took ``short`` and ``long``; 0 for none."""
-    per_step = (long - short) / (TRIALS[1] - TRIALS[0])
-    return max(0, int(TRIALS[0] + (budget - short) / per_step)) if per_step > 0 else 0
+def steps_within(budget: float, counts: tuple[int, int], seconds: Sequence[float]) -> int:
+    """Steps that fit into ``budget`` seconds when trials of ``counts`` steps took ``seconds``; 0 for none."""
+    (few, many), (short, long) = counts, seconds
+    per_step = (long - short) / (many - few)
+    return max(0, int(few + (budget - short) / per_step)) if per_step > 0 else 0
 
 
 def save_query_encoder(folder: Path, target: Path) -> None:
