@@ -14,7 +14,7 @@ from densespec.generation.chat import Request, chat_requests
 from densespec.generation.embedding import student_name
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
-from densespec.retrieval.student import model_location
+from densespec.retrieval.student import model_location, require_pinned
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, load_shard, map_shards
 
@@ -127,13 +127,7 @@ def llm_location(model: str, revision: str | None, trust_remote_code: bool) -> s
         InputError: no model, a folder that is not there, or remote code without a pinned revision.
     """
     require_model(model)
-    if trust_remote_code and not revision:
-        raise InputError(
-            "params.yaml: generate.llm.trust_remote_code",
-            expected="a pinned revision beside it",
-            found="no revision",
-            remedy="set generate.llm.revision to the commit you have read",
-        )
+    require_pinned("generate.llm", revision, trust_remote_code)
     return model_location(model)
 
 

@@ -49,6 +49,26 @@ def model_location(model_id: str) -> str:
     return model_id
 
 
+def require_pinned(section: str, revision: str | None, trust_remote_code: bool) -> None:
+    """Refuse to run code that comes with a model unless its revision is pinned.
+
+    Args:
+        section: of params that names the model, such as ``score.causal``.
+        revision: of the model.
+        trust_remote_code: whether its code is to be run.
+
+    Raises:
+        InputError: remote code without a revision.
+    """
+    if trust_remote_code and not revision:
+        raise InputError(
+            f"params.yaml: {section}.trust_remote_code",
+            expected="a pinned revision beside it",
+            found="no revision",
+            remedy=f"set {section}.revision to the commit whose code you have read",
+        )
+
+
 def load_student(
     model: str,
     *,
@@ -57,13 +77,14 @@ def load_student(
     device: str | None = None,
     trust_remote_code: bool = False,
     precision: str = "float32",
+    section: str = "student",
 ) -> SentenceTransformer:
     """Load a bi-encoder with its own prompts and pooling; weights from safetensors only.
 
     Its forward pass runs under autocast where the precision is bfloat16, so encoding, training and search
     compute alike; weights, gradients and everything that is done with embeddings stay float32.
 
-    The arguments are the fields of section ``student`` and the device.
+    The arguments are the fields of section ``student``, the device and the section.
 
     Args:
         model: packaged model, folder, or hub id.
@@ -72,6 +93,7 @@ def load_student(
         device: torch device; None takes a GPU where there is one.
         trust_remote_code: run code that comes with the model.
         precision: ``float32``, ``bfloat16``, or ``auto`` for the latter where it is faster.
+        section: of params that names the model, for messages.
 
     Raises:
         InputError: the model cannot be had, or remote code without a pinned revision.
@@ -79,13 +101,7 @@ def load_student(
     import torch
     from sentence_transformers import SentenceTransformer
 
-    if trust_remote_code and not revision:
-        raise InputError(
-            f"model '{model}'",
-            expected="a pinned revision beside trust_remote_code",
-            found="no revision",
-            remedy="set the model's revision to the commit you have read",
-        )
+    require_pinned(section, revision, trust_remote_code)
     location = model_location(model)
     try:
         student = SentenceTransformer(

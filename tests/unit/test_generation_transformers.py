@@ -235,7 +235,7 @@ def test_names_what_is_wrong_with_a_model(llama, tmp_path):
         written("", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         written("models/none", tmp_path)
-    with pytest.raises(InputError, match="pinned revision"):
+    with pytest.raises(InputError, match=r"set generate\.llm\.revision"):
         written(llama, tmp_path, llm={"trust_remote_code": True})
     base = tiny_language_model(tmp_path / "base", chat=False)
     with pytest.raises(InputError, match="chat template"):
