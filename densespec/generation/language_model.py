@@ -69,20 +69,18 @@ def write_in_shards(
     """
     llm = setting.parameters.llm
 
-    def requests(part: Sequence[Passage]) -> list[Request]:
-        return chat_requests(
-            part, kind, setting.prompt, language=setting.language, examples=llm.examples,
-            passage_chars=llm.passage_chars, seed=setting.seed,
-        )  # fmt: skip
-
+    requests = chat_requests(
+        passages, kind, setting.prompt, language=setting.language, examples=llm.examples,
+        passage_chars=llm.passage_chars, seed=setting.seed,
+    )  # fmt: skip
     decides = (name, identity, llm.temperature, llm.max_tokens, llm.template_options)
-    keys = [digest(*decides, *requests([passage])) for passage in passages]
+    keys = [digest(*decides, request) for request in requests]
     kept = kept_answers(setting.scratch)
-    missing = {key: passage for key, passage in zip(keys, passages, strict=True) if key not in kept}
+    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
 
-    def compute(part: Sequence[tuple[str, Passage]]) -> Shard:
+    def compute(part: Sequence[tuple[str, Request]]) -> Shard:
         started = time.monotonic()
-        answers = answer(requests([passage for _, passage in part]))
+        answers = answer([request for _, request in part])
         return {
             "key": np.array([key for key, _ in part]),
             "text": np.array([_one_line(given.text) for given in answers]),
