@@ -87,8 +87,8 @@ def main() -> None:
 
         mined = []
         for number, query in enumerate(queries):
-            fused = fuse(
-                {name: lists[name][number] for name in config.retrievers}, config.depth,
+            fused = partial(
+                fuse, {name: lists[name][number] for name in config.retrievers}, config.depth,
                 method=config.fusion, rrf_k=config.rrf_k, weights=config.weights, normalise=config.normalise,
             )  # fmt: skip
             mined.append(
