@@ -18,15 +18,12 @@ from densespec.retrieval.student import model_location, require_pinned
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, load_shard, map_shards
 
-#: Where every writer stops: a query is one line.
-STOP = "\n"
-
 
 class Answer(NamedTuple):
     """A model's answer.
 
     Attributes:
-        text: up to :data:`STOP`.
+        text: all of it; post-processing finds the query in it.
         prompt_tokens: of the request.
         completion_tokens: of the answer.
     """
@@ -73,7 +70,8 @@ def write_in_shards(
         passages, kind, setting.prompt, language=setting.language, examples=llm.examples,
         passage_chars=llm.passage_chars, seed=setting.seed,
     )  # fmt: skip
-    decides = (name, identity, llm.temperature, llm.max_tokens, llm.template_options)
+    # "whole": not what earlier versions kept, which ended at the first line break
+    decides = (name, "whole", identity, llm.temperature, llm.max_tokens, llm.template_options)
     keys = [digest(*decides, request) for request in requests]
     kept = kept_answers(setting.scratch)
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
@@ -83,7 +81,7 @@ def write_in_shards(
         answers = answer([request for _, request in part])
         return {
             "key": np.array([key for key, _ in part]),
-            "text": np.array([_one_line(given.text) for given in answers]),
+            "text": np.array([_storable(given.text) for given in answers]),
             "tokens": np.array([given[1:] for given in answers], dtype=np.int64),
             "seconds": np.full(len(part), (time.monotonic() - started) / len(part)),
         }
@@ -144,6 +142,6 @@ def require_model(model: str) -> None:
         )
 
 
-def _one_line(text: str) -> str:
-    """The text up to its first line break; half of a surrogate pair, which no file can hold, is replaced."""
-    return text.partition(STOP)[0].strip().encode("utf-8", "replace").decode("utf-8")
+def _storable(text: str) -> str:
+    """The text; half of a surrogate pair, which no file can hold, is replaced."""
+    return text.strip().encode("utf-8", "replace").decode("utf-8")
