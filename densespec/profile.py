@@ -145,7 +145,9 @@ def with_values(text: str, values: Mapping[Keys, str]) -> str:
     if not missing:
         for keys in sorted(values, key=lambda keys: nodes[keys].start_mark.index, reverse=True):
             begin, end = nodes[keys].start_mark.index, _end(nodes[keys])
-            edited = edited[:begin] + values[keys] + edited[end:]
+            # a list in block style may stand right below its key, where a value in brackets may not
+            indent = "  " if _is_block_list(nodes[keys]) else ""
+            edited = edited[:begin] + indent + values[keys] + edited[end:]
     if missing or _read(edited) != _replaced(yaml.safe_load(text), values):
         raise InputError(
             "params.yaml",
@@ -186,9 +188,13 @@ def _written(text: str) -> dict[Keys, str]:
 
 def _end(node: yaml.Node) -> int:
     """Where a value's text ends; of a list in block style the end mark lies behind comments."""
-    while isinstance(node, yaml.SequenceNode) and not node.flow_style:
+    while _is_block_list(node):
         node = node.value[-1]
     return int(node.end_mark.index)
+
+
+def _is_block_list(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.SequenceNode) and not node.flow_style
 
 
 def _read(text: str) -> Any:

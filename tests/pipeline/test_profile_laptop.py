@@ -24,7 +24,7 @@ def test_the_laptop_profile_runs_to_the_verdict(tiny_copy):
     replace_once(profile, "Qwen/Qwen2.5-1.5B-Instruct", "tiny-writer")
     replace_once(profile, "cross-encoder/ms-marco-MiniLM-L6-v2", "tiny-teacher")
     replace_once(profile, "max_passages: 200", "max_passages: 8")
-    tiny_language_model(tiny_copy / "tiny-writer")
+    tiny_language_model(tiny_copy / "tiny-writer", max_tokens=8192)  # a token is a byte
     tiny_cross_encoder(tiny_copy / "tiny-teacher")
     # recordings come first: without them the writer is asked for every passage
     replace_once(profile, "writers: [recorded, transformers]", "writers: [transformers]")

@@ -124,7 +124,8 @@ def test_a_wrong_name_is_told_the_right_ones(repository, capsys):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("a:\n  - x   # first\n  - y   # last\n# end\nb: 1\n", "a:\n  [z]   # last\n# end\nb: 1\n"),
+        ("a:\n  - x   # first\n  - y   # last\n# end\nb: 1\n", "a:\n    [z]   # last\n# end\nb: 1\n"),
+        ("a:   # below its key\n- x\nb: 1\n", "a:   # below its key\n  [z]\nb: 1\n"),
         ("a: [x,\n    y]   # two lines\n", "a: [z]   # two lines\n"),
         ('a: "x # y"   # quoted\n', "a: [z]   # quoted\n"),
         ("a: null\n", "a: [z]\n"),
@@ -134,7 +135,7 @@ def test_values_are_replaced_in_any_layout(before, after):
     assert with_values(before, {("a",): "[z]"}) == after
 
 
-@pytest.mark.parametrize("text", ["b: 1\n", "a:\nb: 1\n", "a:\n- x\nb: 1\n", "a: {b: 1}\n"])
+@pytest.mark.parametrize("text", ["b: 1\n", "a:\nb: 1\n", "a: {b: 1}\n"])
 def test_a_layout_that_cannot_be_edited_is_left_alone(text):
     keys = ("a", "b") if "{" in text else ("a",)
     with pytest.raises(InputError, match="by hand"):
