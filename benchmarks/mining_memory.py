@@ -145,7 +145,7 @@ def measure(args: argparse.Namespace, contender: str) -> dict[str, Any]:
         else:
             found, _ = indexes.search(vectors, queries, args.depth, contender)
             mined = [
-                mine_query(query, vectors, [int(row) for row in own if row >= 0], own, source=int(source),
+                mine_query(query, vectors, own[own >= 0].tolist, own, source=int(source),
                            depth=args.depth, round_trip=0)
                 for query, own, source in zip(queries, found, sources, strict=True)
             ]  # fmt: skip

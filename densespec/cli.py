@@ -15,6 +15,7 @@ from densespec.repository import repository_root
 #: A module is imported only for its own command, so that ``--help`` answers at once.
 COMMANDS = {
     "new-domain": ("densespec.corpus.new_domain", "bring a corpus in and make it a chain of the pipeline"),
+    "profile": ("densespec.profile", "switch params.yaml to a machine: embedded, laptop, gpu"),
     "show": ("densespec.show", "print the results and the verdict of a domain"),
     "search": ("densespec.search", "rank passages by the specialised and the untuned model, side by side"),
     "sync": ("densespec.tracking.sync", "record commits and DVC experiments in MLflow, one run each"),
@@ -29,6 +30,7 @@ The pipeline itself is run by DVC; this command does what lies around it.
 EPILOG = """\
 examples:
   densespec new-domain support --from tickets.csv     a corpus becomes the domain 'support'
+  densespec profile gpu                               values for large models into params.yaml
   dvc repro evaluate@support                          the pipeline for it; reruns only what changed
   densespec show support                              the verdict, and where the report is
   densespec search support "reset my password"        look at the rankings yourself

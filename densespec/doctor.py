@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from densespec.errors import InputError
 from densespec.io.params import Config, load_section, read_yaml
+from densespec.profile import Profile, profiles
 from densespec.repository import repository_root
 from densespec.retrieval.lucene import JAVA, java_version
 from densespec.runtime.scratch import scratch_root
@@ -119,6 +120,7 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("writer vllm", False, vllm_writer),
         ("peft", False, lambda: package("peft", extra="lora", note=" for distill.lora_rank")),
         ("model hub", False, lambda: model_hub(network)),
+        *_profiles(root),
     ]
     return [_guarded(name, required, check) for name, required, check in checks]
 
@@ -239,6 +241,9 @@ def _model(part: str, name: str, required: bool = False) -> Component:
 
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return Component(part, OK, "from the hub, in the local cache", required=required)
+    if _offline():
+        remedy = "unset it for the first run, or name a folder"
+        return Component(part, UNUSABLE, "not in the local cache, HF_HUB_OFFLINE is set", remedy, required)
     missing = "from the hub, not in the local cache: downloaded at first use"
     return Component(part, UNCHECKED, missing, required=required)
 
@@ -421,11 +426,60 @@ def model_hub(network: bool) -> Component:
 
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     shown = without_secrets(address)
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+    if _offline():
         return Component("model hub", UNUSABLE, "HF_HUB_OFFLINE is set", "use packaged or local models")
     if not network:
         return Component("model hub", UNCHECKED, shown, "densespec doctor --network asks it")
     return _answers("model hub", address, shown, "use packaged or local models, or set HF_ENDPOINT")
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+
+
+def _profiles(root: Path) -> list[tuple[str, bool, Callable[[], Component]]]:
+    try:
+        found = profiles(root)
+    except InputError:  # `densespec profile` explains the mistake
+        return []
+    return [
+        (f"profile {name}", False, partial(usable_profile, f"profile {name}", each))
+        for name, each in found.items()
+    ]
+
+
+def usable_profile(name: str, profile: Profile) -> Component:
+    """Whether this machine has what the writers and models of a profile need."""
+    values = profile.parsed()
+    checks = {"transformers": transformers_writer, "openai": openai_writer, "vllm": vllm_writer}
+    parts = [checks[writer]() for writer in values.get(("generate", "writers"), []) if writer in checks]
+    parts += [_model(model, model) for keys, model in values.items() if keys[-1] == "model" and model]
+    parts += [gpu(profile.about.gpu_gb)] if profile.about.gpu_gb else []
+    bad = [part for part in parts if part.state in (MISSING, UNUSABLE)]
+    if bad:
+        detail = "; ".join(f"{part.name}: {part.detail}" for part in bad)
+        return Component(name, bad[0].state, detail, "; ".join(part.remedy for part in bad))
+    unchecked = [part.name for part in parts if part.state == UNCHECKED]
+    if unchecked:
+        return Component(name, UNCHECKED, f"downloads at first use: {', '.join(unchecked)}")
+    return Component(name, OK, profile.about.needs)
+
+
+def gpu(needed: float) -> Component:
+    """A GPU with enough memory.
+
+    Args:
+        needed: memory of one GPU (GB).
+    """
+    import torch
+
+    remedy = f"use a machine with an NVIDIA GPU of {needed:g} GB"
+    if not torch.cuda.is_available():
+        return Component("GPU", UNUSABLE, "no CUDA device", remedy)
+    sizes = [torch.cuda.get_device_properties(n).total_memory for n in range(torch.cuda.device_count())]
+    largest = max(sizes) / 1e9
+    detail = f"{largest:.0f} GB, needed {needed:g}"
+    return Component("GPU", OK, detail) if largest >= needed else Component("GPU", UNUSABLE, detail, remedy)
 
 
 def _answers(name: str, address: str, shown: str, remedy: str) -> Component:

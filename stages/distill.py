@@ -17,8 +17,6 @@ import numpy as np
 
 from densespec.distillation.config import DistillConfig
 from densespec.distillation.launch import is_first_process, start_processes
-from densespec.distillation.sampling import Lists, sample_lists
-from densespec.distillation.temperature import temperatures_of
 from densespec.errors import InputError, run
 from densespec.io.arrays import read_array
 from densespec.io.atomic import replacing_folder, write_text
@@ -53,19 +51,12 @@ def main() -> None:
     quiet_libraries()
     import torch
 
-    from densespec.distillation.batching import (
-        cluster_lists,
-        distinct_share,
-        overlapping_batches,
-        random_batches,
-    )
     from densespec.distillation.dev import dev_ndcg_measure, require_affordable
     from densespec.distillation.lora import add_adapter, merge_adapter
-    from densespec.distillation.objective import TrainingLists
+    from densespec.distillation.preparation import dev_temperatures, prepare_lists
     from densespec.distillation.saving import save_student
     from densespec.distillation.training import train
 
-    table = read_table(args.lists)
     passages = read_table(args.corpus / "passages.parquet")
     vectors = torch.from_numpy(np.array(read_array(args.passage_embeddings)))
     if config.matryoshka_dims and max(config.matryoshka_dims) >= vectors.shape[1]:
@@ -73,34 +64,18 @@ def main() -> None:
             "distill.matryoshka_dims", expected=f"numbers under the student's {vectors.shape[1]} dimensions",
             found=str(list(config.matryoshka_dims)), remedy="leave the larger ones out; the whole counts too",
         )  # fmt: skip
-    training = [n for n, split in enumerate(table["split"]) if split == "train"]
-    dev = [n for n, split in enumerate(table["split"]) if split == "dev"]
-    sampled = sample_lists(
-        Lists(table["passages"], table["scores"], table["positive"]),
-        table["query_id"], training, config.list_length, config.list_sampling, config.seed,
+    prepared = prepare_lists(
+        read_table(args.lists), vectors, length=config.list_length, sampling=config.list_sampling,
+        batching=config.batching, batch_size=config.batch_size, seed=config.seed,
     )  # fmt: skip
-    lists = TrainingLists(table["text"], *sampled, config.list_length)
-    slots = lists.passages[training]
-    clusters = None
-    if config.batching == "overlap":
-        clusters = cluster_lists(slots, vectors, config.batch_size, config.seed)
-        batches = overlapping_batches(clusters, config.batch_size, config.seed, epoch=0)
-    else:
-        batches = random_batches(len(training), config.batch_size, config.seed)
+    lists, training, dev = prepared.lists, prepared.training, prepared.dev
 
     def fresh_student():  # type: ignore[no-untyped-def]
         return load_student(**student.model_dump())
 
     untuned = fresh_student()
-    query_vectors = untuned.encode_query([lists.queries[n] for n in dev], normalize_embeddings=True)
-    lengths = (lists.passages >= 0).sum(dim=1).tolist()
-    student_lists = [
-        (vectors[lists.passages[n][: lengths[n]]].numpy() @ vector)
-        for n, vector in zip(dev, query_vectors, strict=True)
-    ]
-    teacher_lists = [lists.scores[n][: lengths[n]].numpy() for n in dev]
-    temperatures = temperatures_of(
-        student_lists, teacher_lists, config.student_temperature, config.teacher_temperature
+    temperatures = dev_temperatures(
+        untuned, lists, dev, vectors, config.student_temperature, config.teacher_temperature
     )
     if first:
         say(f"entropy over {len(dev)} dev lists: student {temperatures['student_entropy']:.3f} nats at "
@@ -129,7 +104,7 @@ def main() -> None:
     )  # fmt: skip
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
     metrics |= {"train_lists": len(training), "dev_lists": len(dev)}
-    metrics["distinct_share"] = distinct_share(slots, batches)
+    metrics["distinct_share"] = prepared.distinct_share
     metrics |= {"curves": {}, "steps": {}, "best_step": {}}
     unlocked = nullcontext(scratch_root() / "distill" / args.domain)
     with locked_scratch("distill", args.domain) if first else unlocked as scratch:
@@ -161,7 +136,7 @@ def main() -> None:
                     max_steps=config.max_steps, max_epochs=config.max_epochs,
                     warmup_share=config.warmup_share, final_share=config.final_share,
                     eval_steps=config.eval_steps, patience=config.patience, stop_on=config.stop_on,
-                    max_query_tokens=config.max_query_tokens, seed=config.seed, clusters=clusters,
+                    max_query_tokens=config.max_query_tokens, seed=config.seed, clusters=prepared.clusters,
                     gradient_checkpointing=config.gradient_checkpointing, dev_ndcg=measure, log=log,
                 )  # fmt: skip
             if config.lora_rank:

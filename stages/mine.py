@@ -79,17 +79,16 @@ def main() -> None:
         for name in config.retrievers:
             if name in config.dense:
                 files = (scratch / "passages.npy", scratch / "queries.npy")
-                other = found(
-                    config.dense[name].model_dump(), files=files, depth=config.depth, label=f" with {name}"
-                )
+                setting = config.dense[name].model_dump() | {"section": f"mine.dense.{name}"}
+                other = found(setting, files=files, depth=config.depth, label=f" with {name}")
                 lists[name], details[name] = other.lists, other.details
                 for file in files:
                     file.unlink()
 
         mined = []
         for number, query in enumerate(queries):
-            fused = fuse(
-                {name: lists[name][number] for name in config.retrievers}, config.depth,
+            fused = partial(
+                fuse, {name: lists[name][number] for name in config.retrievers}, config.depth,
                 method=config.fusion, rrf_k=config.rrf_k, weights=config.weights, normalise=config.normalise,
             )  # fmt: skip
             mined.append(

@@ -53,7 +53,7 @@ class Endpoint:
             "choices": [
                 {
                     "index": 0, "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": given.text.split("\n")[0]},
+                    "message": {"role": "assistant", "content": given.text},
                 }
             ],
             "usage": {

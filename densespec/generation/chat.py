@@ -65,12 +65,13 @@ def chat_requests(
         seed: of the run.
     """
     instruction, turn = split_template(prompt.template, language)
+    shown = {e: turn.replace("{passage}", e.passage[:passage_chars]) for e in prompt.examples}
     requests = []
     for passage in passages:
         purpose = (passage_hash(passage), kind)
         drawn = _draw(prompt.examples, examples, seed, purpose)
-        users = [text[:passage_chars] for text in (*(e.passage for e in drawn), passage.content)]
-        turns = [turn.replace("{passage}", text) for text in users]
+        own = turn.replace("{passage}", passage.content[:passage_chars])
+        turns = [*(shown[example] for example in drawn), own]
         messages = [{"role": "user", "content": instruction + turns[0]}]
         for example, following in zip(drawn, turns[1:], strict=True):
             messages.append({"role": "assistant", "content": example.query})

@@ -14,19 +14,16 @@ from densespec.generation.chat import Request, chat_requests
 from densespec.generation.embedding import student_name
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
-from densespec.retrieval.student import model_location
+from densespec.retrieval.student import model_location, require_pinned
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, load_shard, map_shards
-
-#: Where every writer stops: a query is one line.
-STOP = "\n"
 
 
 class Answer(NamedTuple):
     """A model's answer.
 
     Attributes:
-        text: up to :data:`STOP`.
+        text: all of it; post-processing finds the query in it.
         prompt_tokens: of the request.
         completion_tokens: of the answer.
     """
@@ -69,23 +66,22 @@ def write_in_shards(
     """
     llm = setting.parameters.llm
 
-    def requests(part: Sequence[Passage]) -> list[Request]:
-        return chat_requests(
-            part, kind, setting.prompt, language=setting.language, examples=llm.examples,
-            passage_chars=llm.passage_chars, seed=setting.seed,
-        )  # fmt: skip
-
-    decides = (name, identity, llm.temperature, llm.max_tokens, llm.template_options)
-    keys = [digest(*decides, *requests([passage])) for passage in passages]
+    requests = chat_requests(
+        passages, kind, setting.prompt, language=setting.language, examples=llm.examples,
+        passage_chars=llm.passage_chars, seed=setting.seed,
+    )  # fmt: skip
+    # "whole": not what earlier versions kept, which ended at the first line break
+    decides = (name, "whole", identity, llm.temperature, llm.max_tokens, llm.template_options)
+    keys = [digest(*decides, request) for request in requests]
     kept = kept_answers(setting.scratch)
-    missing = {key: passage for key, passage in zip(keys, passages, strict=True) if key not in kept}
+    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
 
-    def compute(part: Sequence[tuple[str, Passage]]) -> Shard:
+    def compute(part: Sequence[tuple[str, Request]]) -> Shard:
         started = time.monotonic()
-        answers = answer(requests([passage for _, passage in part]))
+        answers = answer([request for _, request in part])
         return {
             "key": np.array([key for key, _ in part]),
-            "text": np.array([_one_line(given.text) for given in answers]),
+            "text": np.array([_storable(given.text) for given in answers]),
             "tokens": np.array([given[1:] for given in answers], dtype=np.int64),
             "seconds": np.full(len(part), (time.monotonic() - started) / len(part)),
         }
@@ -127,13 +123,7 @@ def llm_location(model: str, revision: str | None, trust_remote_code: bool) -> s
         InputError: no model, a folder that is not there, or remote code without a pinned revision.
     """
     require_model(model)
-    if trust_remote_code and not revision:
-        raise InputError(
-            "params.yaml: generate.llm.trust_remote_code",
-            expected="a pinned revision beside it",
-            found="no revision",
-            remedy="set generate.llm.revision to the commit you have read",
-        )
+    require_pinned("generate.llm", revision, trust_remote_code)
     return model_location(model)
 
 
@@ -152,6 +142,6 @@ def require_model(model: str) -> None:
         )
 
 
-def _one_line(text: str) -> str:
-    """The text up to its first line break; half of a surrogate pair, which no file can hold, is replaced."""
-    return text.partition(STOP)[0].strip().encode("utf-8", "replace").decode("utf-8")
+def _storable(text: str) -> str:
+    """The text; half of a surrogate pair, which no file can hold, is replaced."""
+    return text.strip().encode("utf-8", "replace").decode("utf-8")

@@ -13,7 +13,7 @@ from typing import Any
 
 from densespec.errors import InputError
 from densespec.generation.chat import Request
-from densespec.generation.language_model import STOP, Answer, require_model, write_in_shards
+from densespec.generation.language_model import Answer, require_model, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 
@@ -161,7 +161,7 @@ class _Endpoint:
         try:
             async with asyncio.timeout(self.timeout):
                 completion = await self.client.chat.completions.create(
-                    messages=request.messages, seed=request.seed, stop=[STOP], **fixed
+                    messages=request.messages, seed=request.seed, **fixed
                 )
             return _answer(completion), ""
         except openai.APIStatusError as error:

@@ -15,18 +15,22 @@ MARKER = re.compile(r"(?:[-*+•–>]|#{1,6}|\(?\d{1,2}\)|1\.)\s+")
 BOLD = re.compile(r"(?<!\w)\*\*(\S|\S.*?\S)\*\*(?!\w)")
 CODE = re.compile(r"(`+)([^`]+)\1")
 ASKED_FOR = r"(?:questions?|quer(?:y|ies)|claims?|titles?|keywords?)"
+LABEL = rf"(?:(?:web )?search |factual |possible )?{ASKED_FOR}(?: \d{{1,2}})?"
 PREAMBLES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?:sure|certainly|of course|absolutely|okay|ok)(?: thing)?[!.,:]\s*",
         rf"here(?:['’]s| is| are)\b[^:?]*\b{ASKED_FOR}\b[^:?]*:\s*",
         r"(?:according to|based on) (?:the|this) (?:passage|text)(?: above| below)?,\s*",
-        rf"(?:(?:web )?search |factual |possible )?{ASKED_FOR}\s*:\s*",
+        rf"{LABEL}\s*:\s*",
+        r"I(?:['’]d| would) be (?:happy|glad) to\b[^:?]*?[!.:](?:\s+|$)",
         r"(?:q|answer|output|response)\s*:\s*",
         r"(?:frage|suchanfrage|titel|pregunta|consulta|título|pergunta|requête|titre|domanda|titolo|вопрос|"
         r"запрос|質問|クエリ|タイトル|问题|查询|标题|질문|검색어|제목)\s?[:：]\s*",
     )
 )
+#: A line of its own above the query: a bare label, or whatever ends in a colon, in any language.
+ANNOUNCEMENT = re.compile(rf"{LABEL}|.*[:：]", re.IGNORECASE)
 QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»", "「": "」", "『": "』", "*": "*"}
 #: Quotation marks between words; an apostrophe stands inside one.
 INNER_QUOTE = re.compile(r"(?<!\w)['’‘]|['’](?!\w)")
@@ -57,13 +61,28 @@ MENTION = re.compile(
 def tidy(text: str) -> str:
     """The query in a language model's answer: one line without preamble, list marks, quotes and Markdown.
 
-    It is the first line that holds anything else; ``""`` if none does.
+    ``""`` if no line holds one.
     """
-    for line in THOUGHT.sub("", text).splitlines():
+    return find_query(text)[0]
+
+
+def find_query(text: str) -> tuple[str, int]:
+    """The query as :func:`tidy` gives it, and how many lines of preamble stand above it.
+
+    It is the first line that holds anything beside marks and preambles and does not announce the next one.
+    """
+    lines = [line for line in THOUGHT.sub("", text).splitlines() if _says_something(line)]
+    for number, line in enumerate(lines):
         bare = _bare(line)
-        if bare:
-            return bare
-    return ""
+        announces = number + 1 < len(lines) and ANNOUNCEMENT.fullmatch(bare)
+        if not announces and _says_something(bare):
+            return bare, number
+    return "", len(lines)
+
+
+def _says_something(line: str) -> bool:
+    """Not so an empty line, a rule, or the fence of a block of code."""
+    return any(map(str.isalnum, line)) and not line.lstrip().startswith("```")
 
 
 def refused(query: str) -> bool:
@@ -80,8 +99,6 @@ def mentions_passage(query: str, passage: str) -> bool:
 def _bare(line: str) -> str:
     """A line with everything around its query taken off, layer by layer."""
     line = " ".join(line.split())
-    if line.startswith("```"):
-        return ""
     line = CODE.sub(r"\2", BOLD.sub(r"\1", line))
     before = None
     while line != before:

@@ -10,7 +10,7 @@ import numpy as np
 
 from densespec.errors import InputError
 from densespec.generation.chat import Request
-from densespec.generation.language_model import STOP, Answer, llm_location, write_in_shards
+from densespec.generation.language_model import Answer, llm_location, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import student_fingerprint
@@ -22,7 +22,7 @@ class Engine(NamedTuple):
     Attributes:
         model: causal language model.
         tokenizer: with a chat template; pads on the left.
-        stops: ids of tokens that end an answer: end of turn, and all that hold a line break.
+        stops: ids of tokens that end an answer.
         longest: most tokens that prompt and answer may have together.
     """
 
@@ -98,13 +98,13 @@ def load_engine(
     model.to(device).eval()
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
-    texts = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
-    breaks = [number for number, text in enumerate(texts) if STOP in text]
-    stops = sorted({*breaks, *(n for n in (*ends, tokenizer.eos_token_id) if n is not None)})
+    stops = sorted({n for n in (*ends, tokenizer.eos_token_id) if n is not None})
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(stops[0])
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(min(stops, default=0))
     # the checkpoint's own defaults (top-p, repetition penalty, …) would come on top of ours
-    model.generation_config = GenerationConfig(eos_token_id=stops, pad_token_id=tokenizer.pad_token_id)
+    model.generation_config = GenerationConfig(
+        eos_token_id=stops or None, pad_token_id=tokenizer.pad_token_id
+    )
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
     return Engine(model, tokenizer, stops, longest)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from densespec.errors import InputError
 from densespec.generation.chat import Request
-from densespec.generation.language_model import STOP, Answer, llm_location, write_in_shards
+from densespec.generation.language_model import Answer, llm_location, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import student_fingerprint
@@ -132,11 +132,10 @@ def _in_this_process(arguments: Mapping[str, Any]) -> Ask:
     def ask(requests: Sequence[Request], sampling: Mapping[str, Any]) -> list[Answer]:
         parameters = [
             SamplingParams(
-                temperature=sampling["temperature"], max_tokens=sampling["max_tokens"], seed=request.seed,
-                stop=[STOP],
+                temperature=sampling["temperature"], max_tokens=sampling["max_tokens"], seed=request.seed
             )
             for request in requests
-        ]  # fmt: skip
+        ]
         outputs = engine.chat(
             [request.messages for request in requests], parameters, use_tqdm=False,
             add_generation_prompt=True, chat_template_kwargs=dict(sampling["template_options"]),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from densespec.generation.filters import REASONS, rejection
-from densespec.generation.tidying import tidy
+from densespec.generation.tidying import find_query
 from densespec.generation.words import length
 from densespec.generation.writer import QueryWriter, Setting
 from densespec.records import Passage, passage_hash
@@ -35,12 +35,14 @@ class Outcome(NamedTuple):
             written and queries kept.
         dropped: queries per reason of :data:`~densespec.generation.filters.REASONS`.
         tidied: queries that a writer had put something around, kept or not.
+        preambles: those of them that stood below lines of preamble.
     """
 
     queries: list[Kept]
     writers: dict[str, dict[str, int]]
     dropped: dict[str, int]
     tidied: int
+    preambles: int
 
 
 def write_queries(
@@ -65,7 +67,7 @@ def write_queries(
         check_language: drop queries in another language than their passage.
     """
     language = setting.language if check_language else None
-    tidied = 0
+    tidied = preambles = 0
     queries: list[tuple[int, int, Kept]] = []
     tallies: dict[str, dict[str, int]] = {}
     dropped = dict.fromkeys(REASONS, 0)
@@ -80,8 +82,10 @@ def write_queries(
         answered: set[str] = set()
         tally = tallies[name] = {"asked": len(asked), "missing": 0, "written": 0, "kept": 0}
         for written in write(asked, kind, setting) if asked else ():
-            passage, text = written.passage, tidy(written.text)
+            passage = written.passage
+            text, above = find_query(written.text)
             tidied += text != " ".join(written.text.split())
+            preambles += bool(text and above)
             content_key = passage_hash(passage)
             number = numbers[content_key] = numbers[content_key] + 1
             answered.add(passage.id)
@@ -96,7 +100,7 @@ def write_queries(
             kept = Kept(query_id, text, kind, passage.id, name, written.prompt, written.model)
             queries.append((place[passage.id], number, kept))
         tally["missing"] = len(asked) - len(answered)
-    return Outcome([kept for _, _, kept in sorted(queries)], tallies, dropped, tidied)
+    return Outcome([kept for _, _, kept in sorted(queries)], tallies, dropped, tidied, preambles)
 
 
 def counts(outcome: Outcome, prompt_version: str) -> dict[str, Any]:
@@ -115,6 +119,7 @@ def counts(outcome: Outcome, prompt_version: str) -> dict[str, Any]:
         "writers": outcome.writers,
         "dropped": outcome.dropped,
         "tidied": outcome.tidied,
+        "preambles": outcome.preambles,
         "other_prompt_version": sum(version != prompt_version for version in replayed),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ class Mined(NamedTuple):
 def mine_query(
     query_vector: Array,
     passage_vectors: Array,
-    fused: Sequence[int],
+    fused: Callable[[], Sequence[int]],
     student_ranking: Sequence[int] | Array,
     *,
     source: int | None,
@@ -40,7 +40,8 @@ def mine_query(
     Args:
         query_vector: float32 (dimension,).
         passage_vectors: float32 (passages, dimension).
-        fused: row numbers, best first, of all retrievers together.
+        fused: gives the row numbers, best first, of all retrievers together; not called where the round
+            trip fails.
         student_ranking: the student's own list, for the round trip.
         source: row of the passage the query was written for; None for queries of users.
         depth: candidates to keep.
@@ -52,7 +53,7 @@ def mine_query(
         source_rank = int(found[0]) + 1 if len(found) else 0
         if round_trip and not 0 < source_rank <= round_trip:
             return Mined([], [], source_rank)
-    rows = list(fused[:depth])
+    rows = list(fused()[:depth])
     if source is not None and source not in rows:
         rows = [*rows[: depth - 1], source]
     dense = passage_vectors[rows] @ query_vector

@@ -136,7 +136,10 @@ def _dropped(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) ->
     tidied = sum(generate[kind].get("tidied", 0) for kind in kinds)
     lost = ", ".join(f"{count(lost)} {words(reason)}" for reason, lost in reasons.most_common() if lost)
     said = f"Dropped on their text: {lost or 'none'}."
-    said += f" {count(tidied)} answers had something around the query, which was taken off." if tidied else ""
+    if tidied:
+        said += f" {count(tidied)} answers had something around the query, which was taken off"
+        above = sum(generate[kind].get("preambles", 0) for kind in kinds)
+        said += f", {count(above)} of them lines of preamble." if above else "."
     return tag("p", said, cls="soft")
 
 

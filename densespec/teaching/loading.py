@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from densespec.errors import InputError
-from densespec.retrieval.student import model_location
+from densespec.retrieval.student import model_location, require_pinned
+from densespec.runtime.devices import is_fast_in_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -34,11 +35,10 @@ def batch_tokens_for(batch_tokens: int | None) -> int:
 
 
 def precision(dtype: str) -> torch.dtype:
-    """``auto``: bfloat16 on CUDA devices that have it, else float32."""
+    """``auto``: bfloat16 on devices that multiply it, else float32."""
     import torch
 
-    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    half = dtype == "bfloat16" or (dtype == "auto" and fast)
+    half = dtype == "bfloat16" or (dtype == "auto" and is_fast_in_bfloat16(torch.device(devices()[0])))
     return torch.bfloat16 if half else torch.float32
 
 
@@ -61,13 +61,14 @@ def loading(section: str, model: str, revision: str | None, *, remote_code: bool
     Raises:
         InputError: no model named, remote code without a pinned revision, or it cannot be loaded.
     """
-    if not model or (remote_code and not revision):
+    if not model:
         raise InputError(
-            f"params.yaml: {section}",
-            expected="a model (folder or hub id), and a pinned revision beside trust_remote_code",
-            found=f"model '{model}', revision {revision}",
+            f"params.yaml: {section}.model",
+            expected="a model (folder or hub id)",
+            found="''",
             remedy=f"for example dvc exp run -S {section}.model=…; docs/score.md names models",
         )
+    require_pinned(section, revision, remote_code)
     try:
         yield model_location(model)
     except (OSError, ValueError, ImportError) as error:

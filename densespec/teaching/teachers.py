@@ -89,7 +89,7 @@ def hybrid(
         config.batch_size,
     )  # fmt: skip
     sentence = best_sentence(
-        model, identity, material.passages, material.queries, material.query_vectors,
+        model, identity, material.passages, contents, material.queries, material.query_vectors,
         material.candidates, scratch, encode_folder, config.batch_size,
     )  # fmt: skip
     index = Bm25(contents, material.lexical.k1, material.lexical.b, material.lexical.language)

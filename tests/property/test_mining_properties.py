@@ -80,7 +80,7 @@ def test_the_source_is_in_every_list_that_is_kept(rankings, depth, source, round
     vectors = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
     fused = reciprocal_rank_fusion(rankings, depth, 60)[0]
     mined = mine_query(
-        vectors[0], vectors, fused, student, source=source, depth=depth, round_trip=round_trip
+        vectors[0], vectors, lambda: fused, student, source=source, depth=depth, round_trip=round_trip
     )
     rank = student.index(source) + 1 if source in student else 0
     assert mined.source_rank == rank

@@ -180,8 +180,10 @@ def test_a_packaged_model_without_its_package_says_what_to_install(monkeypatch):
 
 
 def test_remote_code_needs_a_pinned_revision(folder):
-    with pytest.raises(InputError, match="a pinned revision"):
+    with pytest.raises(InputError, match=r"params.yaml: student.trust_remote_code(.|\n)*a pinned revision"):
         load_student(str(folder), trust_remote_code=True)
+    with pytest.raises(InputError, match=r"set mine.dense.other.revision"):
+        load_student(str(folder), trust_remote_code=True, section="mine.dense.other")
 
 
 def test_a_folder_without_a_model_or_safetensors_is_refused(folder, tmp_path):

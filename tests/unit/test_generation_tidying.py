@@ -8,7 +8,7 @@ import pytest
 
 from densespec.generation.filters import rejection
 from densespec.generation.language import script_counts, wrong_language
-from densespec.generation.tidying import refused, tidy
+from densespec.generation.tidying import find_query, refused, tidy
 from densespec.generation.words import length
 from densespec.io.jsonl import read_jsonl
 from densespec.records import Passage
@@ -57,6 +57,15 @@ ASKED = "What does a heat pump need?"
         f"Certainly, {ASKED}",
         f"According to the passage, {ASKED[0].lower()}{ASKED[1:]}",
         f"```text\n{ASKED}\n```",
+        f"Sure, I'd be happy to help! {ASKED}",
+        f"I would be glad to write a query.\n\n{ASKED}",
+        f"Question 1: {ASKED}\nQuestion 2: What else?",
+        f"Here is one that fits:\n\n> {ASKED}",
+        f"Voici une question :\n« {ASKED} »",
+        f"这是一个问题：\n{ASKED}",
+        f"**Web search query**\n---\n{ASKED}",
+        f"# Question\n\n1. **{ASKED}**\n   Answer: power.",
+        f"The reader would type:\n\n```\n{ASKED}\n```\n\nThis is short.",
         f"<think>The passage is about\nheating.</think>\n\n{ASKED}",
     ],
 )
@@ -86,6 +95,8 @@ def test_what_stands_around_a_query_is_taken_off(answer):
         "what is the passage of time",
         "東京から京都まで：電車の時間",
         "#include not found",
+        "python TypeError:",
+        "I'd be happier with a larger tank",
     ],
 )
 def test_a_bare_query_stays_as_it_is(query):
@@ -93,7 +104,29 @@ def test_a_bare_query_stays_as_it_is(query):
     assert not refused(query)
 
 
-@pytest.mark.parametrize("answer", ["", " \n ", "Question:", "**", '""', "<think>Let me see", "Sure!"])
+@pytest.mark.parametrize(
+    ("answer", "lines"),
+    [
+        (ASKED, 0),
+        (f"```\n{ASKED}\n```", 0),
+        (f"Here is a question: {ASKED}", 0),
+        (f"\n\n{ASKED}\nIt asks about heating.", 0),
+        (f"Sure!\n\nHere is a question:\n\n{ASKED}", 2),
+        (f"Voici :\n---\n{ASKED}", 1),
+        (f"<think>Well:\nheat.</think>Question:\n{ASKED}", 1),
+    ],
+)
+def test_lines_of_preamble_are_counted(answer, lines):
+    assert find_query(answer) == (ASKED, lines)
+
+
+NOTHING = [
+    "", " \n ", "Question:", "**", '""', "<think>Let me see", "Sure!",
+    "---\n```\n```", "Here is a question:\n"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", NOTHING)
 def test_nothing_is_left_of_an_answer_without_a_query(answer):
     passage = Passage("p", "", "Some text.")
     assert rejection(tidy(answer), passage, set(), max_words=20, copy_ngram=6) == "empty"

@@ -81,13 +81,12 @@ def test_equals_one_request_and_one_whole_forward_pass_at_a_time(engine, request
         assert (answer.prompt_tokens, answer.completion_tokens) == (len(prompt), len(tokens))
 
 
-def test_answers_end_at_the_turn_or_line(engine, requests):
+def test_answers_end_at_the_turn_and_nowhere_else(engine, requests):
     many = [Request(request.messages, seed) for request in requests for seed in range(12)]
     found = given(engine, many, max_tokens=60)
     lengths = [answer.completion_tokens for answer in found]
     assert min(lengths) < 60 and max(lengths) == 60
-    assert any("\n" in answer.text for answer in found)  # up to there; the shards cut it off
-    assert all("\n" not in answer.text[:-1] for answer in found)
+    assert any("\n" in answer.text.strip() for answer in found)  # the query may stand below a preamble
     assert len({answer.text for answer in found}) > 100
 
 
@@ -226,7 +225,7 @@ def test_texts_come_out_of_shards_as_they_went_in(llama, tmp_path):
     made = setting(llama, tmp_path, PASSAGES[:5], llm={"shard_size": 5})
     for _ in range(2):
         texts = [w.text for w in write_in_shards("test", [], answer, PASSAGES[:5], "question", made)]
-        assert texts == ["だ?", "", "zwei", "half ? of a pair", ""]
+        assert texts == ["だ?", "", "zwei\nZeilen", "half ? of a pair", "nichts"]
     assert made.usage["test"]["completion_tokens"] == 10
 
 
@@ -235,7 +234,7 @@ def test_names_what_is_wrong_with_a_model(llama, tmp_path):
         written("", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         written("models/none", tmp_path)
-    with pytest.raises(InputError, match="pinned revision"):
+    with pytest.raises(InputError, match=r"set generate\.llm\.revision"):
         written(llama, tmp_path, llm={"trust_remote_code": True})
     base = tiny_language_model(tmp_path / "base", chat=False)
     with pytest.raises(InputError, match="chat template"):

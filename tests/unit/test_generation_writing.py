@@ -91,9 +91,9 @@ def test_answers_are_tidied_and_counted_and_refusals_go_to_the_next_writer():
         ("What is at zero?", "a"),
         ("what is at one?", "b"),
     ]
-    assert outcome.tidied == 1
+    assert (outcome.tidied, outcome.preambles) == (1, 1)
     assert outcome.dropped == {**dict.fromkeys(REASONS, 0), "refusal": 1}
-    assert counts(outcome, "question/1")["tidied"] == 1
+    assert counts(outcome, "question/1")["preambles"] == 1
 
 
 def test_check_language_drops_queries_in_another_language_unless_it_is_off():

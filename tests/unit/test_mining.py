@@ -17,7 +17,7 @@ STUDENT = [5, 4, 3, 2]
 def mine(**changes):
     options = {"source": None, "depth": 10, "round_trip": 2, **changes}
     fused = options.pop("fused", [5, 0, 4, 1, 3, 2])
-    return mine_query(QUERY, PASSAGES, fused, STUDENT, **options)
+    return mine_query(QUERY, PASSAGES, lambda: fused, STUDENT, **options)
 
 
 def test_a_users_query_gets_the_fused_list_with_the_students_cosines():
@@ -51,13 +51,20 @@ def test_a_source_in_the_list_is_there_once():
 
 
 def test_the_students_ranking_may_be_an_array():
-    mined = mine_query(QUERY, PASSAGES, [5, 0], np.array(STUDENT), source=5, depth=9, round_trip=1)
+    mined = mine_query(QUERY, PASSAGES, lambda: [5, 0], np.array(STUDENT), source=5, depth=9, round_trip=1)
     assert mined == Mined([5, 0], pytest.approx([0.6, 0.1]), 1)
     assert all(type(score) is float for score in mined.dense)
 
 
 def test_no_retriever_found_anything():
     assert mine(fused=[]) == Mined([], [], 0)
+
+
+def test_lists_are_not_fused_where_the_round_trip_fails():
+    def fused():
+        raise AssertionError("nobody reads it")
+
+    assert mine_query(QUERY, PASSAGES, fused, STUDENT, source=1, depth=9, round_trip=2) == Mined([], [], 0)
 
 
 def test_settings_are_checked():

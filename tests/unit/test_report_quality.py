@@ -70,7 +70,9 @@ def test_numbers_are_on_the_panel():
         "6 too long, 3 wrong language, 3 copies passage, 3 duplicate, 2 refusal, 1 empty, 1 mentions passage"
         in text
     )
-    assert "7 answers had something around the query" in text
+    assert "7 answers had something around the query, which was taken off." in text
+    below = shown({"claim": GENERATE | {"preambles": 4}}, {}, ["claim"])
+    assert "which was taken off, 4 of them lines of preamble." in below
 
 
 def test_costs_are_shown_only_where_they_were_counted():

@@ -46,7 +46,7 @@ def teacher(request, tmp_path, monkeypatch) -> str:
     make, _, options = MADE[name]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DENSESPEC_SCRATCH", str(tmp_path / "scratch"))
-    model = {"model": str(make(tmp_path / "tiny")), **options}
+    model = {"model": str(make(tmp_path / "tiny")), "dtype": "float32", **options}
     sections = {
         "score": score_config(**{name.replace("-", "_"): model}, allow_weaker=True).model_dump(),
         "student": {"model": "unused"},

@@ -59,7 +59,7 @@ def late(model, folder, candidates=CANDIDATES):
 
 def best(model, query_vectors, folder, candidates=CANDIDATES):
     return best_sentence(
-        model, "f", PASSAGES, QUERIES, query_vectors, candidates, folder / "best", folder / "encode", 4
+        model, "f", PASSAGES, TEXTS, QUERIES, query_vectors, candidates, folder / "best", folder / "encode", 4
     )
 
 

@@ -54,18 +54,23 @@ def test_every_device_has_a_model_of_its_own(teacher, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "has_it", "dtype", "expected"),
+    ("device", "fast", "dtype", "expected"),
     [
-        (False, True, "auto", torch.float32),
-        (True, False, "auto", torch.float32),
-        (True, True, "auto", torch.bfloat16),
-        (True, True, "float32", torch.float32),
-        (False, False, "bfloat16", torch.bfloat16),
+        ("cpu", False, "auto", torch.float32),
+        ("cpu", True, "auto", torch.bfloat16),
+        ("cuda:0", False, "auto", torch.float32),
+        ("cuda:0", True, "auto", torch.bfloat16),
+        ("cuda:0", True, "float32", torch.float32),
+        ("cpu", False, "bfloat16", torch.bfloat16),
+        ("mps", True, "auto", torch.float32),
     ],
 )
-def test_precision(monkeypatch, cuda, has_it, dtype, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_it)
+def test_precision(monkeypatch, device, fast, dtype, expected):
+    """``fast`` is what torch says of the device asked about; of the other kind it says the opposite."""
+    monkeypatch.setattr(loading, "devices", lambda: [device])
+    on_gpu, on_cpu = (fast, not fast) if device.startswith("cuda") else (not fast, fast)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: on_gpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": on_cpu})
     assert loading.precision(dtype) == expected
 
 
