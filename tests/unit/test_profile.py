@@ -60,6 +60,11 @@ def test_the_default_profile_has_every_value_that_another_sets_as_params_yaml_sh
     assert with_values(SHIPPED, PROFILES[DEFAULT].values) == SHIPPED
 
 
+def test_a_pinned_revision_does_not_outlive_its_model():
+    keys = set(PROFILES[DEFAULT].values)
+    assert {(*key[:-1], "revision") for key in keys if key[-1] == "model"} <= keys
+
+
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_section_takes_the_profiles_values(name, repository):
     cli.main(["profile", name])
