@@ -101,7 +101,13 @@ def ensemble_section(select: Mapping[str, Any], worst: Sequence[Disagreement]) -
     if worst:
         lines = [
             [
-                tag("th", shorten(query.text, 160), tag("small", f" {words(query.kind)}"), scope="row"),
+                tag(
+                    "th",
+                    shorten(query.text, 160),
+                    tag("small", f" {words(query.kind)}"),
+                    scope="row",
+                    cls="text",
+                ),
                 number(query.tau, 2),
                 *(_first(*query.firsts[teacher]) for teacher in query.firsts),
             ]
@@ -110,10 +116,11 @@ def ensemble_section(select: Mapping[str, Any], worst: Sequence[Disagreement]) -
         head = ["Query", "lowest τ", *(f"{teacher} ranks first" for teacher in worst[0].firsts)]
         parts += [
             tag("h3", "Queries they disagree on most"),
+            tag("p", "Source: the passage that the query was written for.", cls="lead"),
             table(head, lines, label="Queries the teachers disagree on most"),
         ]
     return join(parts) if parts else tag("p", "Nothing was compared.", cls="soft")
 
 
 def _first(title: str, is_source: bool) -> Html:
-    return tag("td", shorten(title, 90), tag("small", " the query's source") if is_source else None)
+    return tag("td", shorten(title, 90), tag("small", " (source)") if is_source else None, cls="text")

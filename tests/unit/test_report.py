@@ -301,7 +301,7 @@ def test_two_teachers_have_a_panel_of_their_own(domain, monkeypatch):
     assert page.headings[7:9] == ["Teacher audit", "Teachers together"]
     text = " ".join(page.text.split())
     assert "hybrid, causal 0.25" in text
-    assert "kept one question −1.00 Alpha the query's source Gamma" in text
+    assert "kept one question −1.00 Alpha (source) Gamma" in text
     assert "dropped by the teachers' filters" in text
 
 

@@ -75,9 +75,9 @@ def test_numbers_and_hostile_text_are_on_the_panel():
     for part in (
         "Weights: best nDCG@10 on 40 judged dev queries. Teacher weight nDCG@10 on 40 judged",
         "a 0.70 0.510 b 0.30 0.400 together 0.625",
-        "a, b 0.38", "web search −0.81", "Files the query's source",
+        "a, b 0.38", "web search −0.81", "Files (source)",
     ):  # fmt: skip
-        assert part in text.replace("&#x27;", "'"), part
+        assert part in text, part
     assert "<script" not in ensemble_section(SELECT, worst)
 
 
