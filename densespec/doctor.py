@@ -36,7 +36,7 @@ examples:
 """
 OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
 #: Of densespec.teaching, whose import would load what is checked here.
-TEACHERS = ("hybrid", "cross-encoder", "seq2seq", "causal")
+TEACHERS = ("hybrid", "cross-encoder", "seq2seq", "causal", "listwise-llm")
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
 NETWORK_SECONDS = 8.0
 LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
@@ -220,7 +220,7 @@ def teacher(root: Path, name: str) -> Component:
         model = str(getattr(_configured(root, "score", ScoreConfig), section).model)
     if not model:
         return Component(part, UNCHECKED, f"score.{section}.model names none")
-    return _model(f"{part} {model}", model)
+    return _client(f"{part} {model}") if name == "listwise-llm" else _model(f"{part} {model}", model)
 
 
 def _model(part: str, name: str, required: bool = False) -> Component:
@@ -395,8 +395,12 @@ def transformers_writer() -> Component:
 
 
 def openai_writer() -> Component:
-    """Query writer ``openai``: its client, and whether there are an address and a key."""
-    found = package("openai", extra="client")._replace(name="writer openai")
+    """Query writer ``openai``: its client, and whether there is a key."""
+    return _client("writer openai")
+
+
+def _client(part: str) -> Component:
+    found = package("openai", extra="client")._replace(name=part)
     if found.state != OK:
         return found
     key = "OPENAI_API_KEY is set" if os.environ.get("OPENAI_API_KEY") else "OPENAI_API_KEY is not set"

@@ -17,6 +17,7 @@ from densespec.io.params import load_section, load_value
 from densespec.io.tables import read_table
 from densespec.io.trec import read_qrels, read_run
 from densespec.reporting.config import ReportConfig
+from densespec.reporting.disagreement import disagreements, ensemble_section
 from densespec.reporting.elsewhere import elsewhere_section, forgotten
 from densespec.reporting.explorer import compared_queries, explorer_section
 from densespec.reporting.facts import corpus_section, reproduce_section, settings_section
@@ -62,12 +63,19 @@ def main() -> None:
         for row in ("untuned", "specialised")
         if queries
     }
-    scores: dict[str, Any] = {}
-    if len(teachers) == 1:
-        table = read_table(args.scores / teachers[0] / "scores.parquet")
-        scores = dict(zip(table["query_id"], table["scores"], strict=True))
+    candidates, scores = read_table(args.candidates), {}
+    for teacher in teachers:
+        table = read_table(args.scores / teacher / "scores.parquet")
+        scores[teacher] = dict(zip(table["query_id"], table["scores"], strict=True))
+    together = []
+    if len(teachers) > 1:
+        worst = disagreements(candidates, scores, passages, settings["select"].get("min_candidates", 0))
+        together = [
+            ("ensemble", "Teachers together", "Teachers together", ensemble_section(selected, worst))
+        ]
+    single = scores[teachers[0]] if len(teachers) == 1 else {}
     examples = gather_examples(
-        read_table(args.candidates), read_table(args.lists)["query_id"], scores, passages,
+        candidates, read_table(args.lists)["query_id"], single, passages,
         min_candidates=settings["select"].get("min_candidates", 0),
         source_rank=settings["select"].get("source_rank", 1),
     )  # fmt: skip
@@ -102,6 +110,7 @@ def main() -> None:
             quality_section(generate, selected, kinds),
         ),
         ("teacher", "Teacher", "Teacher audit", teachers_section(scored)),
+        *together,
         ("explorer", "Per query", "Query by query", explorer),
         (
             "examples",

@@ -1,8 +1,9 @@
 """Score every query with its candidates by one teacher, and audit the teacher before distilling.
 
 Teachers: 'hybrid' (BM25, dense, late interaction and best sentence of the untuned student; nothing to
-download), 'cross-encoder' (any sentence-transformers CrossEncoder), 'seq2seq' (RankT5, monoT5) and 'causal'
-(Qwen3-Reranker, bge-reranker-v2-gemma and others that answer yes or no); sections score.NAME say which model.
+download), 'cross-encoder' (any sentence-transformers CrossEncoder), 'seq2seq' (RankT5, monoT5), 'causal'
+(Qwen3-Reranker, bge-reranker-v2-gemma and others that answer yes or no) and 'listwise-llm' (a language model
+behind an OpenAI-compatible endpoint orders the candidates); sections score.NAME say which model.
 The audit compares teacher and student on the judged dev queries, or, without any, on finding the
 source passages of the generated queries. A weaker teacher stops the pipeline unless score.allow_weaker.
 """

@@ -3,7 +3,7 @@
 A generated query is kept when the teacher ranks its source passage first (select.source_rank), enough
 candidates are left, and its best score is not among the lowest. What happened to the queries of each
 kind is counted in the metrics: the filter funnel of the report. With several teachers the metrics also
-say how alike they rank.
+say how alike they rank, what they weigh, and how they fare on the judged dev queries, alone and together.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from densespec.errors import InputError, run
 from densespec.io.jsonl import write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import read_table, write_table
+from densespec.io.trec import read_qrels
+from densespec.selection.calibration import calibrate, comparable
 from densespec.selection.config import SelectConfig
-from densespec.selection.lists import OUTCOMES, agreement, calibrate, ensemble, select_lists, standardise
+from densespec.selection.ensemble import agreement, choose_weights, ensemble, judged_dev
+from densespec.selection.lists import OUTCOMES, select_lists
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--domain", required=True)
     parser.add_argument("--passages", type=Path, required=True)
+    parser.add_argument("--dev", type=Path, required=True, help="judgements of the dev queries")
     parser.add_argument("--candidates", type=Path, required=True)
     parser.add_argument("--scores", type=Path, required=True, help="folder with one folder per teacher")
     parser.add_argument("--out", type=Path, required=True)
@@ -38,7 +42,8 @@ def main() -> None:
     row_of = {passage_id: row for row, passage_id in enumerate(passages["id"])}
     table = read_table(args.candidates)
     training = [number for number, split in enumerate(table["split"]) if split == "train"]
-    scores = {}
+    dev, judged = judged_dev(table, passages["id"], read_qrels(args.dev))
+    scores, calibrated, dev_calibrated = {}, {}, {}
     for teacher in teachers:
         scored = read_table(args.scores / teacher / "scores.parquet")
         if scored["query_id"] != table["query_id"]:
@@ -47,9 +52,13 @@ def main() -> None:
                 found="another set of queries", remedy=f"dvc repro score@{args.domain}-{teacher}",
             )  # fmt: skip
         scores[teacher] = [np.float32(scored["scores"][n]) for n in training]
-    comparable = calibrate if config.calibration == "percentile" else standardise
-    mixed = ensemble({name: comparable(lists) for name, lists in scores.items()}, config.teacher_weights)
-    if config.calibration != "percentile":  # what follows expects scores from 0 to 1
+        on_dev = [np.float32(scored["scores"][n]) for n in dev]
+        calibrated[teacher], dev_calibrated[teacher] = comparable(
+            config.calibration, scores[teacher], on_dev, judged.grades()
+        )
+    weights, rule = choose_weights(config.teacher_weights, dev_calibrated, judged, config.min_dev_queries)
+    mixed = ensemble(calibrated, weights)
+    if config.calibration == "zscore":  # what follows expects scores from 0 to 1
         mixed = calibrate(mixed)
     source_ids = [table["source_id"][n] for n in training]
     selected, outcomes = select_lists(
@@ -96,7 +105,11 @@ def main() -> None:
     }
     metrics = {"funnel": funnel, "train": splits["train"], "dev": splits["dev"]}
     if len(teachers) > 1:
-        metrics["agreement"] = agreement(scores)
+        metrics |= {"agreement": agreement(scores), "teacher_weights": {"weights": weights, "rule": rule}}
+        if dev:
+            alone = {name: judged.ndcg_at_10(lists) for name, lists in dev_calibrated.items()}
+            together = judged.ndcg_at_10(ensemble(dev_calibrated, weights))
+            metrics["judged_dev"] = {"queries": len(dev), "ndcg_at_10": alone | {"together": together}}
     if config.max_margin is not None or config.max_ratio is not None:
         metrics["false_negatives_dropped"] = sum(item.dropped for item in selected)
     write_json(args.metrics, metrics)

@@ -17,7 +17,7 @@ Fault = Callable[[int], str]
 
 
 class Endpoint:
-    """A running server.
+    """What answers: the language model in a folder. A subclass may answer otherwise.
 
     Attributes:
         address: up to ``/v1``.
@@ -28,10 +28,10 @@ class Endpoint:
         fault: what befalls a request.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         from densespec.generation.transformers import load_engine
 
-        self.engine = load_engine(str(folder), None, "cpu", "float32", False)
+        self.engine = load_engine(str(folder), None, "cpu", "float32", False) if folder else None
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.answered: list[int] = []
@@ -40,33 +40,37 @@ class Endpoint:
         self.lock, self.stopped = threading.Lock(), threading.Event()
         self.address = ""
 
-    def complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a request: that of the writer ``transformers`` with the same model."""
+    def answer(self, body: dict[str, Any]) -> tuple[str, int, int]:
+        """Text and numbers of tokens: those of the writer ``transformers`` with the same model."""
         from densespec.generation.transformers import answers
 
         [given] = answers(
             self.engine, [Request(body["messages"], body["seed"])], temperature=body["temperature"],
             max_tokens=body["max_tokens"], batch_size=1, template_options={},
         )  # fmt: skip
+        return given.text, given.prompt_tokens, given.completion_tokens
+
+    def complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request, in the form of a chat completion."""
+        text, prompt_tokens, completion_tokens = self.answer(body)
         return {
             "id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
             "choices": [
                 {
                     "index": 0, "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": given.text},
+                    "message": {"role": "assistant", "content": text},
                 }
             ],
             "usage": {
-                "prompt_tokens": given.prompt_tokens, "completion_tokens": given.completion_tokens,
-                "total_tokens": given.prompt_tokens + given.completion_tokens,
+                "prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
             },
         }  # fmt: skip
 
 
 @contextmanager
-def openai_server(folder: Path) -> Iterator[Endpoint]:
-    """Serve the language model in a folder until the block ends."""
-    endpoint = Endpoint(folder)
+def openai_server(endpoint: Endpoint) -> Iterator[Endpoint]:
+    """Serve until the block ends."""
 
     class Handler(_Handler):
         pass
@@ -133,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, text, cut=fault == "cut")
             if not fault:
                 with endpoint.lock:
-                    endpoint.answered.append(body["seed"])
+                    endpoint.answered.append(body.get("seed"))
 
     def _send(self, status: int, text: str, headers: dict[str, str] | None = None, cut: bool = False) -> None:
         data = text.encode()

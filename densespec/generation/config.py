@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from densespec.generation.registry import WRITERS
+from densespec.runtime.endpoint import EndpointConfig
 
 
 class LlmConfig(BaseModel):
@@ -43,23 +44,6 @@ class TransformersConfig(BaseModel):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="of the weights; auto: the checkpoint's on a GPU, float32 on a CPU"
     )
-
-
-class OpenAIConfig(BaseModel):
-    """``generate.openai``: the writer that asks an OpenAI-compatible endpoint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base_url: str = Field(
-        default="",
-        pattern=r"^(https?://[^\s@?#]+)?$",  # no user or password
-        description="address up to /v1; empty for $OPENAI_BASE_URL, or OpenAI's own",
-    )
-    concurrency: int = Field(default=16, ge=1, description="most requests at a time")
-    timeout: float = Field(default=120.0, gt=0, description="of one request (seconds)")
-    retries: int = Field(default=8, ge=0, description="of one request, each after a longer pause")
-    price_in: float = Field(default=0.0, ge=0, description="of a million prompt tokens, in any currency")
-    price_out: float = Field(default=0.0, ge=0, description="of a million completion tokens")
 
 
 class VllmConfig(BaseModel):
@@ -124,7 +108,7 @@ class GenerateConfig(BaseModel):
     )
     llm: LlmConfig = LlmConfig()
     transformers: TransformersConfig = TransformersConfig()
-    openai: OpenAIConfig = OpenAIConfig()
+    openai: EndpointConfig = EndpointConfig()
     vllm: VllmConfig = VllmConfig()
 
     @field_validator("writers")

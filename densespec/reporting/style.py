@@ -69,7 +69,7 @@ thead th{font-size:12.5px;font-weight:600;color:var(--soft);vertical-align:botto
 tbody th{font-weight:500}
 tbody tr:last-child>*{border-bottom:0}
 tr.group>th{padding-top:16px;font-weight:650;color:var(--ink)}
-td.text{white-space:normal;min-width:200px}
+td.text,th.text{white-space:normal;min-width:200px}
 td .range,td small{font-size:12.5px;color:var(--soft);white-space:nowrap}
 tr.main>*{background:color-mix(in srgb,var(--accent) 8%,transparent)}tr.main>th{font-weight:650}
 .up{color:var(--up)}.down{color:var(--down)}.flat{color:var(--soft)}

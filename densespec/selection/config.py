@@ -29,11 +29,16 @@ class SelectConfig(BaseModel):
     min_top_quantile: float = Field(
         ge=0, lt=1, description="drop generated queries whose top score is below this quantile of all"
     )
-    calibration: Literal["percentile", "zscore"] = Field(
-        description="how several teachers' scores become comparable before they are averaged"
+    calibration: Literal["percentile", "zscore", "isotonic"] = Field(
+        description="how several teachers' scores become comparable before they are averaged; isotonic: the "
+        "grade to expect, learnt on judged dev queries"
     )
-    teacher_weights: dict[str, float] = Field(
-        description="weights of several teachers; one that is not named weighs 1"
+    teacher_weights: dict[str, float] | Literal["dev"] | None = Field(
+        description="of several teachers: null = even; teacher → weight (one that is not named weighs 1); "
+        "dev = best nDCG@10 on judged dev queries"
+    )
+    min_dev_queries: int = Field(
+        ge=1, description="with fewer judged dev queries, teacher_weights: dev gives even weights"
     )
     dev_share: float = Field(gt=0, lt=1, description="share of source passages whose queries become dev")
     seed: int = Field(description="seed of the split")

@@ -1,15 +1,13 @@
-"""From teacher scores to training lists: calibration, ensemble, consistency filter, split."""
+"""From teacher scores to training lists: consistency filter, false negatives, split."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from densespec.errors import InputError
 from densespec.runtime.seeds import seed_for
 
 Array = np.ndarray[Any, Any]
@@ -36,88 +34,6 @@ class Selected(NamedTuple):
     positive: int
     split: str
     dropped: int
-
-
-def calibrate(scores: Sequence[Array], low: float = 1.0, high: float = 99.0) -> list[Array]:
-    """Map scores linearly so that their 1st and 99th percentiles become 0 and 1.
-
-    Not clipped: order and distances within a list are what the student learns from.
-
-    Args:
-        scores: one array (candidates,) per query; empty ones are passed through.
-        low: percentile that becomes 0.
-        high: percentile that becomes 1.
-    """
-    filled = [values for values in scores if len(values)]
-    if not filled:
-        return list(scores)
-    bottom, top = np.percentile(np.concatenate(filled), [low, high])
-    span = max(float(top - bottom), 1e-9)
-    return [((values - bottom) / span).astype(np.float32) for values in scores]
-
-
-def standardise(scores: Sequence[Array]) -> list[Array]:
-    """Map scores linearly so that their mean is 0 and their standard deviation 1 (z-scores).
-
-    Args:
-        scores: one array (candidates,) per query; empty ones are passed through.
-    """
-    filled = [values for values in scores if len(values)]
-    if not filled:
-        return list(scores)
-    together = np.concatenate(filled).astype(np.float64)
-    centre, spread = together.mean(), max(float(together.std()), 1e-9)
-    return [((values - centre) / spread).astype(np.float32) for values in scores]
-
-
-def agreement(scores: Mapping[str, Sequence[Array]]) -> dict[str, float]:
-    """How alike several teachers rank: Kendall's τ-b (Biometrika 1945) per query, averaged.
-
-    Args:
-        scores: teacher → one array (candidates,) per query.
-
-    Returns:
-        ``"one, other"`` → mean τ from -1 to 1, for every two teachers, over the queries where neither
-        scores all candidates alike; left out where there are none.
-    """
-    found = {}
-    for one, other in itertools.combinations(scores, 2):
-        taus = [_tau(*pair) for pair in zip(scores[one], scores[other], strict=True)]
-        taus = [tau for tau in taus if not math.isnan(tau)]
-        if taus:
-            found[f"{one}, {other}"] = float(np.mean(taus))
-    return found
-
-
-def _tau(one: Array, other: Array) -> float:
-    signs = [np.sign(values[:, None] - values[None, :]).ravel() for values in (one, other)]
-    untied = np.sqrt(np.prod([float(sign @ sign) for sign in signs]))
-    return float(signs[0] @ signs[1]) / float(untied) if untied else math.nan
-
-
-def ensemble(scores: Mapping[str, Sequence[Array]], weights: Mapping[str, float]) -> list[Array]:
-    """Weighted mean of several teachers' calibrated scores, per query (candidates,).
-
-    Raises:
-        InputError: a weight of no teacher, a negative or infinite one, or none above 0.
-    """
-    names = list(scores)
-    used = dict.fromkeys(names, 1.0) | dict(weights)
-    total = sum(used.values())
-    if set(used) != set(names) or min(used.values()) < 0 or not 0 < total < math.inf:
-        raise InputError(
-            "params.yaml: select.teacher_weights",
-            expected=f"weights from 0 up, at least one above 0, of the teachers: {', '.join(names)}",
-            found=", ".join(f"{name}: {weight:g}" for name, weight in used.items()),
-            remedy="correct names and weights here or in the domain's file, or add the teacher to params "
-            "'teachers'; one that is not named weighs 1",
-        )
-    return [
-        np.sum(
-            [used[name] / total * scores[name][number] for name in names], axis=0
-        ).astype(np.float32)
-        for number in range(len(scores[names[0]]))
-    ]
 
 
 def false_negatives(

@@ -13,9 +13,9 @@ import numpy as np
 
 from densespec.errors import InputError
 from densespec.records import Qrel
+from densespec.retrieval.weights import ndcg_of_lists
 from densespec.runtime.progress import say
 from densespec.runtime.seeds import generator_for
-from densespec.teaching.hybrid import ndcg_of_lists
 from densespec.teaching.teachers import Material
 
 Array = np.ndarray[Any, Any]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from densespec.runtime.endpoint import EndpointConfig
 
 
 class HybridConfig(BaseModel):
@@ -77,6 +80,28 @@ class CausalConfig(PairModelConfig):
     share_prefix: bool = Field(description="compute what pairs of a query begin with once per batch")
 
 
+class ListwiseLlmConfig(EndpointConfig):
+    """A language model behind an OpenAI-compatible endpoint, which orders lists."""
+
+    model: str = Field(description="the name that the endpoint gives it")
+    top: int = Field(ge=2, description="candidates that are reordered; the rest keeps its order below them")
+    window: int = Field(ge=2, description="candidates per request")
+    stride: int = Field(ge=1, description="by which windows move to the front; below window")
+    passage_words: int = Field(ge=8, description="of each candidate; what is longer is cut")
+    instruction: str = Field(description="what counts as relevant; '' = nothing is added")
+    max_tokens: int = Field(ge=8, description="longest answer (tokens)")
+    template_options: dict[str, Any] = Field(
+        description="for the chat template, such as {enable_thinking: false}"
+    )
+
+    @field_validator("stride")
+    @classmethod
+    def _windows_overlap(cls, stride: int, given: ValidationInfo) -> int:
+        if stride >= given.data.get("window", math.inf):
+            raise ValueError("must be below window, or no passage could rise beyond its own")
+        return stride
+
+
 class ScoreConfig(BaseModel):
     """Section ``score`` of params.yaml."""
 
@@ -86,6 +111,7 @@ class ScoreConfig(BaseModel):
     cross_encoder: CrossEncoderConfig
     seq2seq: Seq2SeqConfig
     causal: CausalConfig
+    listwise_llm: ListwiseLlmConfig
     allow_weaker: bool = Field(
         description="go on although the teacher does not beat the student on the dev queries"
     )

@@ -7,7 +7,6 @@ vectors; the best sentence is the passage's sentence whose embedding is closest 
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densespec.records import Passage, Qrel, Scored
+from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.encoding import SHARD_TEXTS, encode, token_shards
-from densespec.retrieval.measures import mean, per_query
+from densespec.retrieval.measures import mean
+from densespec.retrieval.weights import best_weights, ndcg_of_lists
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
 
@@ -253,29 +253,8 @@ def choose_weights(
     Returns:
         Weights (sum 1) and their nDCG@10.
     """
-    points = round(1 / step)
-    best: tuple[float, float, dict[str, float]] | None = None
-    for counts in itertools.product(range(points + 1), repeat=len(COMPONENTS)):
-        if sum(counts) != points:
-            continue
-        weights = {name: count / points for name, count in zip(COMPONENTS, counts, strict=True)}
-        quality = mean(ndcg_of_lists(query_ids, candidates, mix(components, scales, weights), qrels))
-        evenness = -sum(weight**2 for weight in weights.values())
-        if best is None or (round(quality, 6), evenness) > best[:2]:
-            best = (round(quality, 6), evenness, weights)
-    assert best is not None
-    return best[2], best[0]
 
+    def quality(weights: dict[str, float]) -> float:
+        return mean(ndcg_of_lists(query_ids, candidates, mix(components, scales, weights), qrels))
 
-def ndcg_of_lists(
-    query_ids: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-    scores: Sequence[Array],
-    qrels: Sequence[Qrel],
-) -> dict[str, float]:
-    """nDCG@10 per query when its candidates are ordered by ``scores``."""
-    run = {}
-    for query_id, passages, values in zip(query_ids, candidates, scores, strict=True):
-        order = np.argsort(-values, kind="stable")
-        run[query_id] = [Scored(passages[place], float(values[place])) for place in order[:100]]
-    return per_query(run, qrels, ["ndcg_at_10"])["ndcg_at_10"]
+    return best_weights(COMPONENTS, quality, step)

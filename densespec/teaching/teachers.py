@@ -13,6 +13,7 @@ from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.student import load_student, student_fingerprint
+from densespec.runtime.endpoint import Completion, ask_all, cost_of, endpoint_and_key
 from densespec.teaching.causal import load_causal
 from densespec.teaching.config import PairModelConfig, ScoreConfig
 from densespec.teaching.cross_encoder import load_cross_encoder
@@ -25,6 +26,7 @@ from densespec.teaching.hybrid import (
     list_scales,
     mix,
 )
+from densespec.teaching.listwise import Answers, listwise_scores
 from densespec.teaching.loading import batch_tokens_for
 from densespec.teaching.pairs import PairModel, pair_scores
 from densespec.teaching.seq2seq import load_seq2seq
@@ -137,6 +139,46 @@ def _pair_model(name: str, load: Callable[..., PairModel]) -> Teacher:
     return teacher
 
 
+def listwise_llm(
+    material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
+) -> tuple[list[Array], dict[str, Any]]:
+    """Scores by the ranks that a language model behind an endpoint gives, and what its answers took.
+
+    Raises:
+        InputError: no client, model or key; the endpoint refuses a request, or fails at one for good; no
+            answer can be read.
+    """
+    section, settings = "score.listwise_llm", config.listwise_llm
+    if not settings.model:
+        raise InputError(
+            f"params.yaml: {section}.model",
+            expected="the language model that orders the candidates, by the name that the endpoint gives it",
+            found="''",
+            remedy="name it, for example -S score.listwise_llm.model=Qwen/Qwen3-32B",
+        )
+    address, key = endpoint_and_key(settings.base_url, section)
+    fixed: dict[str, Any] = {"model": settings.model, "temperature": 0, "max_tokens": settings.max_tokens}
+    if settings.template_options:
+        fixed["extra_body"] = {"chat_template_kwargs": settings.template_options}
+
+    def complete(prompts: Sequence[str]) -> list[Completion]:
+        chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        return ask_all(
+            address, key, [{**fixed, "messages": messages} for messages in chats], section,
+            concurrency=settings.concurrency, timeout=settings.timeout, retries=settings.retries,
+        )  # fmt: skip
+
+    answers = Answers(scratch, [address, fixed], complete)
+    scores, counts = listwise_scores(
+        answers, material.queries, material.contents(), material.candidates, top=settings.top,
+        window=settings.window, stride=settings.stride, passage_words=settings.passage_words,
+        instruction=settings.instruction, at_once=4 * settings.concurrency,
+    )  # fmt: skip
+    usage = answers.usage()
+    usage["cost"] = cost_of(usage, settings.price_in, settings.price_out)
+    return scores, {"model": settings.model, "usage": usage, "answers": counts}
+
+
 Teacher = Callable[
     [Material, ScoreConfig, StudentConfig, Path, Path], tuple[list[Array], dict[str, Any]]
 ]
@@ -145,4 +187,5 @@ TEACHERS: dict[str, Teacher] = {
     "cross-encoder": _pair_model("cross-encoder", load_cross_encoder),
     "seq2seq": _pair_model("seq2seq", load_seq2seq),
     "causal": _pair_model("causal", load_causal),
+    "listwise-llm": listwise_llm,
 }

@@ -64,7 +64,7 @@ GRADES = {
         ("evaluate", "forgetting", "report"), ("corpus", "evaluate", "forgetting", "report")
     ),
     "qrels/dev.tsv": Rerun(
-        ("score", "distill", "evaluate"),
+        ("score", "select", "distill", "evaluate"),
         ("corpus", "score", "select", "distill", "evaluate", "forgetting", "report"),
     ),
 }

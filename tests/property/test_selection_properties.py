@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from densespec.selection.lists import calibrate, ensemble, select_lists
+from densespec.selection.calibration import calibrate
+from densespec.selection.ensemble import ensemble
+from densespec.selection.lists import select_lists
 
 fast = settings(max_examples=100, deadline=None)
 

@@ -1,4 +1,4 @@
-"""The teacher's mix and MaxSim against plain loops."""
+"""The teachers' parts against plain loops."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from densespec.teaching.causal import common_prefix
 from densespec.teaching.hybrid import COMPONENTS, list_scales, mean_max_similarity, mix
+from densespec.teaching.listwise import FAULTS, read_order
 from densespec.teaching.pairs import Batches, Budget
 
+PIECES = ["[", "]", " > ", "<think>", "</think>", *"0123456789"]  # of an answer with an order
 fast = settings(max_examples=60, deadline=None)
 
 
@@ -73,3 +75,19 @@ def test_batches_hold_each_row_once_within_the_budget_and_a_group(rows, tokens, 
         else:
             done += batch
     assert sorted(done) == list(range(len(rows)))
+
+
+@fast
+@given(st.integers(2, 12), st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
+def test_whatever_is_answered_every_passage_gets_one_place(count, answer):
+    order, faults = read_order(answer, count)
+    assert sorted(order) == list(range(count)) and set(faults) <= set(FAULTS)
+
+
+@fast
+@given(st.permutations(range(9)), st.data())
+def test_numbers_that_are_named_keep_their_order_and_the_others_follow(given, data):
+    named = given[: data.draw(st.integers(1, 9))]
+    order, faults = read_order(" > ".join(f"[{place + 1}]" for place in named), 9)
+    assert order == named + sorted(set(range(9)) - set(named))
+    assert faults == (["incomplete"] if len(named) < 9 else [])

@@ -236,7 +236,7 @@ def test_a_call_that_hangs(monkeypatch):
 def test_every_teacher_is_listed_with_its_model(repository):
     assert set(doctor.TEACHERS) == set(TEACHERS)
     found = states(doctor.examine(repository))
-    assert [found[f"teacher {name}"].state for name in doctor.TEACHERS] == [OK, *[UNCHECKED] * 3]
+    assert [found[f"teacher {name}"].state for name in doctor.TEACHERS] == [OK, *[UNCHECKED] * 4]
     models = {"cross_encoder": "models/none", "seq2seq": "someone/monot5-of-the-hub", "causal": "."}
     settings = score_config(**{name: {"model": model} for name, model in models.items()})
     Path("params.yaml").write_text(json.dumps({"domain": "d", "score": settings.model_dump()}))
@@ -249,3 +249,16 @@ def test_every_teacher_is_listed_with_its_model(repository):
     Path("model.safetensors").write_bytes(bytes(2_000_000))
     part = doctor.teacher(repository, "causal")
     assert (part.state, part.detail, part.required) == (OK, "folder, weights 2 MB", False)
+
+
+def test_the_teacher_behind_an_endpoint_needs_a_client_and_a_name(repository, monkeypatch):
+    Path("conf/domains").mkdir(parents=True)
+    Path("conf/domains/d.yaml").write_text("score: {}\n")
+    settings = score_config(listwise_llm={"model": "gpt-of-the-house"}).model_dump()
+    Path("params.yaml").write_text(json.dumps({"domain": "d", "score": settings}))
+    part = doctor.teacher(repository, "listwise-llm")
+    assert (part.name, part.state) == ("teacher listwise-llm gpt-of-the-house", OK)
+    assert "OPENAI_API_KEY is not set" in part.detail and "export" in part.remedy
+    monkeypatch.setattr(doctor, "_version", lambda name: "")
+    part = doctor.teacher(repository, "listwise-llm")
+    assert part.state == MISSING and "densespec[client]" in part.remedy

@@ -16,9 +16,7 @@ import pytest
 import yaml
 
 from densespec.errors import InputError
-from densespec.generation import openai as module
 from densespec.generation.config import GenerateConfig
-from densespec.generation.openai import retry_after
 from densespec.generation.openai import write as openai
 from densespec.generation.prompt import Prompt
 from densespec.generation.transformers import write as transformers
@@ -26,7 +24,9 @@ from densespec.generation.writer import Setting
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.records import Passage
-from tests.openai_server import openai_server
+from densespec.runtime import endpoint as module
+from densespec.runtime.endpoint import retry_after
+from tests.openai_server import Endpoint, openai_server
 from tests.tiny_models import tiny_language_model
 
 PROMPT = Prompt("question/1", "Ask.\n\nPassage:\n{passage}\n")
@@ -45,7 +45,7 @@ def endpoint(llama, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
-    with openai_server(llama) as served:
+    with openai_server(Endpoint(llama)) as served:
         yield served
 
 

@@ -288,6 +288,23 @@ def test_everything_is_on_the_page_in_order_and_well_formed(domain, monkeypatch)
     assert text.index("Ship it") < text.index("Results 4 test queries")
 
 
+def test_two_teachers_have_a_panel_of_their_own(domain, monkeypatch):
+    params = (domain / "params.yaml").read_text()
+    (domain / "params.yaml").write_text(params.replace("teachers: [hybrid]", "teachers: [hybrid, causal]"))
+    scores = [[1.0, 2, 3], [], [1.0], [9.0, 1, 0], [0.2, 0.1, 0], [0.0] * 3]
+    ids = ["a", "b", "c", "d", "e", "q0"]
+    write_table(domain / "scores/causal/scores.parquet", {"query_id": ids, "scores": scores})
+    select = json.loads((domain / "select.json").read_text())
+    write_json(domain / "select.json", {**select, "agreement": {"hybrid, causal": 0.25}})
+    page = render(domain, monkeypatch)
+    assert page.problems == []
+    assert page.headings[7:9] == ["Teacher audit", "Teachers together"]
+    text = " ".join(page.text.split())
+    assert "hybrid, causal 0.25" in text
+    assert "kept one question −1.00 Alpha (source) Gamma" in text
+    assert "dropped by the teachers' filters" in text
+
+
 def test_the_forgetting_panel(domain, monkeypatch):
     assert "No other domain was named" in render(domain, monkeypatch).text
 

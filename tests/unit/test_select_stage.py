@@ -1,4 +1,4 @@
-"""The stage with one teacher and with two: calibration, and how alike they rank."""
+"""The stage with one teacher and with two: calibration, weights, and how alike they rank."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ import numpy as np
 import pytest
 import yaml
 
+from densespec.errors import InputError
 from densespec.io.params import merged
 from densespec.io.tables import read_table, write_table
-from densespec.selection.lists import agreement, calibrate, ensemble, standardise
+from densespec.io.trec import write_qrels
+from densespec.records import Qrel
+from densespec.selection.calibration import calibrate, isotonic, standardise
+from densespec.selection.ensemble import agreement, ensemble
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from stages import select  # noqa: E402
 
-QUERIES, CANDIDATES = 12, 6
+QUERIES, DEV, CANDIDATES = 12, 8, 6
 
 
 @pytest.fixture
 def teachers(tmp_path, monkeypatch) -> dict[str, list[np.ndarray]]:
-    """Two teachers' scores, the second ones on another scale with outliers; all files are in place."""
+    """Two teachers' scores, the second ones on another scale with outliers; all files are in place.
+
+    The dev queries, which come last, are judged; the second teacher ranks them as they are judged.
+    """
     random = np.random.default_rng(0)
     monkeypatch.chdir(tmp_path)
-    ids = [f"q{number}" for number in range(QUERIES)]
-    first = random.normal(size=(QUERIES, CANDIDATES))
+    ids = [f"q{number}" for number in range(QUERIES + DEV)]
+    first = random.normal(size=(QUERIES + DEV, CANDIDATES))
     second = np.exp(2 * first + random.normal(size=first.shape))
     scores = {"hybrid": [np.float32(row) for row in first], "causal": [np.float32(row) for row in second]}
     rows = [f"p{row}" for row in range(CANDIDATES)]
@@ -36,13 +43,16 @@ def teachers(tmp_path, monkeypatch) -> dict[str, list[np.ndarray]]:
     write_table(
         Path("candidates.parquet"),
         {
-            "query_id": ids, "text": ids, "kind": ["log"] * QUERIES, "source_id": [""] * QUERIES,
-            "split": ["train"] * QUERIES, "passages": [list(range(CANDIDATES))] * QUERIES,
+            "query_id": ids, "text": ids, "kind": ["log"] * len(ids), "source_id": [""] * len(ids),
+            "split": ["train"] * QUERIES + ["dev"] * DEV, "passages": [list(range(CANDIDATES))] * len(ids),
         },
     )  # fmt: skip
     for name, values in scores.items():
         lists = [row.tolist() for row in values]
         write_table(Path("scores", name, "scores.parquet"), {"query_id": ids, "scores": lists})
+    best = {n: second[n].argsort()[-2:] for n in range(QUERIES, len(ids))}
+    judged = [Qrel(ids[n], rows[place], 2) for n, places in best.items() for place in places]
+    write_qrels(Path("dev.tsv"), [*judged, Qrel("never-mined", rows[0], 1)])
     Path("conf/domains").mkdir(parents=True)
     Path("conf/domains/words.yaml").write_text("select: {}\n")
     return scores
@@ -54,8 +64,8 @@ def run_stage(monkeypatch, names: list[str], **changes) -> tuple[list[dict[int, 
     options = merged(shipped, {"min_candidates": 2, "dev_share": 0.5, **changes})
     Path("params.yaml").write_text(json.dumps({"teachers": names, "select": options}))
     flags = {
-        "domain": "words", "passages": "passages.parquet", "candidates": "candidates.parquet",
-        "scores": "scores", "out": "lists.parquet", "metrics": "select.json",
+        "domain": "words", "passages": "passages.parquet", "dev": "dev.tsv", "scores": "scores",
+        "candidates": "candidates.parquet", "out": "lists.parquet", "metrics": "select.json",
     }  # fmt: skip
     arguments = [part for flag, value in flags.items() for part in (f"--{flag}", value)]
     monkeypatch.setattr(sys, "argv", ["select", *arguments])
@@ -70,13 +80,20 @@ def compare(found, expected):
         np.testing.assert_allclose([scores[row] for row in range(CANDIDATES)], wanted, atol=1e-5)
 
 
+def split(teachers):
+    """Scores of the training queries, and of the dev queries."""
+    parts = (slice(QUERIES), slice(QUERIES, None))
+    return [{name: lists[part] for name, lists in teachers.items()} for part in parts]
+
+
 def test_two_teachers_are_made_comparable_as_asked_and_their_agreement_is_told(teachers, monkeypatch):
     percentile, metrics = run_stage(monkeypatch, list(teachers))
-    compare(percentile, ensemble({name: calibrate(lists) for name, lists in teachers.items()}, {}))
-    assert metrics["agreement"] == pytest.approx(agreement(teachers))
+    train, _ = split(teachers)
+    compare(percentile, ensemble({name: calibrate(lists) for name, lists in train.items()}, {}))
+    assert metrics["agreement"] == pytest.approx(agreement(train))
     assert 0 < metrics["agreement"]["hybrid, causal"] < 1
     zscore, _ = run_stage(monkeypatch, list(teachers), calibration="zscore")
-    compare(zscore, calibrate(ensemble({name: standardise(lists) for name, lists in teachers.items()}, {})))
+    compare(zscore, calibrate(ensemble({name: standardise(lists) for name, lists in train.items()}, {})))
     assert zscore != percentile
 
 
@@ -85,3 +102,44 @@ def test_of_a_single_teacher_the_calibration_makes_no_difference(teachers, monke
     assert "agreement" not in metrics
     zscore, _ = run_stage(monkeypatch, ["causal"], calibration="zscore")
     compare(zscore, [[scores[row] for row in range(CANDIDATES)] for scores in percentile])
+
+
+def test_isotonic_calibration_learns_from_the_judged_dev_queries(teachers, monkeypatch):
+    (train, dev), grades = split(teachers), []
+    for scores in dev["causal"]:
+        grades.append(np.where(scores >= np.sort(scores)[-2], 2.0, 0.0))
+    found, _ = run_stage(monkeypatch, list(teachers), calibration="isotonic")
+    expected = {name: isotonic(train[name], dev[name], grades) for name in teachers}
+    compare(found, ensemble(expected, {}))
+    alone, metrics = run_stage(monkeypatch, ["causal"], calibration="isotonic")
+    compare(alone, expected["causal"])
+    assert set(metrics) == {"funnel", "train", "dev"}
+    write_qrels(Path("dev.tsv"), [])
+    with pytest.raises(InputError, match=r"no judged dev query(.|\n)*qrels/dev\.tsv"):
+        run_stage(monkeypatch, list(teachers), calibration="isotonic")
+
+
+def test_weights_come_from_dev_from_params_or_are_even(teachers, monkeypatch):
+    train, _ = split(teachers)
+    train = {name: calibrate(lists) for name, lists in train.items()}
+    found, metrics = run_stage(monkeypatch, list(teachers), teacher_weights="dev", min_dev_queries=DEV)
+    chosen, quality = metrics["teacher_weights"], metrics["judged_dev"]
+    assert chosen["rule"] == f"best nDCG@10 on {DEV} judged dev queries" and chosen["weights"]["causal"] > 0.5
+    assert quality["queries"] == DEV
+    assert quality["ndcg_at_10"]["together"] == quality["ndcg_at_10"]["causal"] == 1.0
+    assert quality["ndcg_at_10"]["hybrid"] < 1.0
+    compare(found, ensemble(train, chosen["weights"]))
+
+    _, metrics = run_stage(monkeypatch, list(teachers), teacher_weights="dev", min_dev_queries=DEV + 1)
+    rule = f"even: fewer than {DEV + 1} judged dev queries"
+    assert metrics["teacher_weights"] == {"weights": {"hybrid": 0.5, "causal": 0.5}, "rule": rule}
+
+    found, metrics = run_stage(monkeypatch, list(teachers), teacher_weights={"hybrid": 3})
+    assert metrics["teacher_weights"] == {"weights": {"hybrid": 0.75, "causal": 0.25}, "rule": "params"}
+    compare(found, ensemble(train, {"hybrid": 3}))
+
+
+def test_without_judgements_nothing_is_said_of_dev(teachers, monkeypatch):
+    write_qrels(Path("dev.tsv"), [])
+    _, metrics = run_stage(monkeypatch, list(teachers))
+    assert metrics["teacher_weights"]["rule"] == "even" and "judged_dev" not in metrics

@@ -9,15 +9,9 @@ import pytest
 from scipy import stats
 
 from densespec.errors import InputError
-from densespec.selection.lists import (
-    OUTCOMES,
-    agreement,
-    calibrate,
-    ensemble,
-    false_negatives,
-    select_lists,
-    standardise,
-)
+from densespec.selection.calibration import calibrate, standardise
+from densespec.selection.ensemble import agreement, ensemble
+from densespec.selection.lists import OUTCOMES, false_negatives, select_lists
 
 
 def select(candidates, scores, sources, keys=None, **changes):

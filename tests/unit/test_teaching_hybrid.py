@@ -10,6 +10,7 @@ from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.encoding import encode
+from densespec.retrieval.weights import ndcg_of_lists
 from densespec.teaching import hybrid, teachers
 from densespec.teaching.hybrid import (
     COMPONENTS,
@@ -20,7 +21,6 @@ from densespec.teaching.hybrid import (
     list_scales,
     mean_max_similarity,
     mix,
-    ndcg_of_lists,
     sentences,
 )
 from densespec.teaching.teachers import TEACHERS, Material
