@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densespec.records import Passage, Qrel, Scored
+from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.encoding import SHARD_TEXTS, encode, token_shards
-from densespec.retrieval.measures import mean, per_query
+from densespec.retrieval.measures import mean
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
+from densespec.teaching.measuring import ndcg_of_lists
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -264,17 +265,3 @@ def choose_weights(
             best = (round(quality, 6), evenness, weights)
     assert best is not None
     return best[2], best[0]
-
-
-def ndcg_of_lists(
-    query_ids: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-    scores: Sequence[Array],
-    qrels: Sequence[Qrel],
-) -> dict[str, float]:
-    """nDCG@10 per query when its candidates are ordered by ``scores``."""
-    run = {}
-    for query_id, passages, values in zip(query_ids, candidates, scores, strict=True):
-        order = np.argsort(-values, kind="stable")
-        run[query_id] = [Scored(passages[place], float(values[place])) for place in order[:100]]
-    return per_query(run, qrels, ["ndcg_at_10"])["ndcg_at_10"]

@@ -20,9 +20,9 @@ from densespec.teaching.hybrid import (
     list_scales,
     mean_max_similarity,
     mix,
-    ndcg_of_lists,
     sentences,
 )
+from densespec.teaching.measuring import ndcg_of_lists
 from densespec.teaching.teachers import TEACHERS, Material
 from tests.teacher_params import score_config
 
