@@ -30,7 +30,9 @@ SECTION = "teacher_finetune"
 #: Label of the relevant passage. ListNet's target is the softmax of a list's labels: all on this one, so the
 #: loss is the cross-entropy of the relevant passage among its negatives (LCE; Gao, Dai, Callan, ECIR 2021).
 RELEVANT = 100.0
-EVALUATION_PAIRS = 32
+#: Pairs per forward pass in evaluations and, on a CPU, in training: more carry the padding of the longest,
+#: fewer pay more often for the gradient of the whole embedding table.
+FORWARD_PAIRS = 32
 
 
 class DevLists(NamedTuple):
@@ -184,14 +186,12 @@ def finetune(
     arguments.eval_on_start = last is None  # a checkpoint remembers it
     untrained = {name: value.clone() for name, value in encoder.state_dict().items()}
     evaluator = _Evaluator(dev, passages, checkpoints, bfloat16)
-    # on a CPU each list is a forward pass of its own, so that short lists carry no padding of long ones
-    mini_batch = -1 if on_gpu else 1 + negatives
     trainer = CrossEncoderTrainer(
         model=encoder,
         args=arguments,
         train_dataset=Dataset.from_dict({"drawing": range(len(pairs) * passes)}),
         evaluator=evaluator,
-        loss=ListNetLoss(encoder, mini_batch_size=mini_batch),
+        loss=ListNetLoss(encoder, mini_batch_size=-1 if on_gpu else FORWARD_PAIRS),
         data_collator=_Collator(pairs, queries, passages, negatives, seed),
         callbacks=[EarlyStoppingCallback(patience), MarkComplete(), _Report(log)],
     )
@@ -221,7 +221,7 @@ def dev_ndcg(
     ]
     with torch.autocast(encoder.device.type, dtype=torch.bfloat16, enabled=bfloat16):
         scores = encoder.predict(
-            pairs, batch_size=EVALUATION_PAIRS, activation_fn=nn.Identity(), show_progress_bar=False
+            pairs, batch_size=FORWARD_PAIRS, activation_fn=nn.Identity(), show_progress_bar=False
         )
     ends = np.cumsum([len(rows) for rows in dev.candidates])
     return ndcg_of_lists(dev.query_ids, dev.passage_ids, np.split(scores, ends[:-1]), dev.qrels)
