@@ -36,7 +36,7 @@ examples:
 """
 OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
 #: Of densespec.teaching, whose import would load what is checked here.
-TEACHERS = ("hybrid", "cross-encoder", "seq2seq", "causal", "listwise-llm")
+TEACHERS = ("hybrid", "cross-encoder", "finetuned", "seq2seq", "causal", "listwise-llm")
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
 NETWORK_SECONDS = 8.0
 LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
@@ -209,11 +209,18 @@ def student(root: Path) -> Component:
 
 def teacher(root: Path, name: str) -> Component:
     """A teacher, with the model that params.yaml names for it."""
-    from densespec.teaching.config import ScoreConfig
+    from densespec.teaching.config import ScoreConfig, TeacherFinetuneConfig
 
     part = f"teacher {name}"
     if name == "hybrid":
         return Component(part, OK, "of the student and BM25")
+    if name == "finetuned":
+        start = ""
+        if (root / "params.yaml").is_file():
+            start = str(_configured(root, "teacher_finetune", TeacherFinetuneConfig).model)
+        if not start:
+            return Component(part, UNCHECKED, "teacher_finetune.model names none")
+        return _model(f"{part} from {start}", start)
     section = name.replace("-", "_")
     model = ""
     if (root / "params.yaml").is_file():

@@ -10,7 +10,13 @@ import yaml
 from densespec.corpus.chunking import chunk_passages
 from densespec.corpus.cleaning import REASONS, seed_reasons
 from densespec.corpus.config import CorpusConfig
-from densespec.corpus.leakage import LeakGuard, admit_log, admit_recordings, similar_across
+from densespec.corpus.leakage import (
+    LeakGuard,
+    admit_log,
+    admit_recordings,
+    labels_of_kept,
+    similar_across,
+)
 from densespec.corpus.readers import read_source
 from densespec.corpus.summary import summary
 from densespec.errors import run
@@ -27,6 +33,7 @@ OUTPUTS = {
     "queries": "dev and test queries",
     "log": "unlabelled queries of users",
     "recordings": "recorded queries of these passages",
+    "train": "judgements of log queries, for fine-tuning a teacher",
     "dev": "judgements for tuning",
     "test": "judgements for the final figures",
     "card": "title and licence of the source",
@@ -60,6 +67,7 @@ def main() -> None:
     limits = (config.min_query_chars, config.max_query_chars)
     log, log_counts = admit_log(source.log, guard, *limits)
     recordings, recorded_counts = admit_recordings(source.recordings, set(hashes), guard, *limits)
+    train = labels_of_kept(source.train, source.log, log)
     dev, test = ([q.text for q in source.queries if q.split == split] for split in ("dev", "test"))
     metrics = {
         "domain": args.domain,
@@ -74,6 +82,7 @@ def main() -> None:
         "left_out": source.counts,
         "queries": {"dev": len(dev), "test": len(test)},
         "judgements": {split: len(qrels) for split, qrels in source.qrels.items()},
+        "train_judgements": {"read": len(source.train), "kept": len(train)},
         "log": log_counts,
         "recordings": recorded_counts,
         "leaks": {
@@ -89,6 +98,7 @@ def main() -> None:
     write_jsonl(args.queries, (query._asdict() for query in source.queries))
     write_jsonl(args.log, ({"id": query.id, "text": query.text} for query in log))
     write_jsonl(args.recordings, (recording._asdict() for recording in recordings))
+    write_qrels(args.train, train)
     write_qrels(args.dev, source.qrels["dev"])
     write_qrels(args.test, source.qrels["test"])
     write_text(args.card, yaml.safe_dump(source.card.model_dump(), allow_unicode=True))

@@ -4,6 +4,7 @@ Teachers: 'hybrid' (BM25, dense, late interaction and best sentence of the untun
 download), 'cross-encoder' (any sentence-transformers CrossEncoder), 'seq2seq' (RankT5, monoT5), 'causal'
 (Qwen3-Reranker, bge-reranker-v2-gemma and others that answer yes or no) and 'listwise-llm' (a language model
 behind an OpenAI-compatible endpoint orders the candidates); sections score.NAME say which model.
+'finetuned' is the domain's own cross-encoder, which stage teacher_finetune trained.
 The audit compares teacher and student on the judged dev queries, or, without any, on finding the
 source passages of the generated queries. A weaker teacher stops the pipeline unless score.allow_weaker.
 """
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--passages", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True, help="judgements of the dev queries")
     parser.add_argument("--candidates", type=Path, required=True, help="folder of the mine stage")
+    parser.add_argument("--finetuned", type=Path, required=True, help="folder of stage teacher_finetune")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
@@ -62,6 +64,7 @@ def main() -> None:
         lexical=lexical,
         query_vectors=read_array(args.candidates / "query_embeddings.npy"),
         dev=read_qrels(args.dev),
+        finetuned=args.finetuned,
     )
     with locked_scratch(f"score-{args.teacher}", args.domain) as scratch:
         scores, details = TEACHERS[args.teacher](

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from densespec.corpus.cleaning import normalise
 from densespec.corpus.readers import Recording
-from densespec.records import Query
+from densespec.records import Qrel, Query
 
 _ROUNDING = 1e-9
 
@@ -139,13 +139,39 @@ def _refusal(text: str, key: str, seen: set[str], guard: LeakGuard, min_chars: i
         return "short"
     if len(text) > max_chars:
         return "long"
-    folded = " ".join(unicodedata.normalize("NFKC", key).casefold().split())
+    folded = _folded(key)
     if folded in seen:
         return "duplicates"
     if guard.leak(text):
         return "leaks"
     seen.add(folded)
     return ""
+
+
+def _folded(text: str) -> str:
+    """One form of texts that differ in case, width and white space only."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def labels_of_kept(labels: Sequence[Qrel], log: Sequence[Query], kept: Sequence[Query]) -> list[Qrel]:
+    """Judgements of the log queries that were kept; those of dropped duplicates go to the one kept.
+
+    Args:
+        labels: judgements of queries in ``log``.
+        log: as read.
+        kept: see :func:`admit_log`.
+
+    Returns:
+        Sorted, one per query and passage, with the highest grade.
+    """
+    kept_as = {_folded(query.text): query.id for query in kept}
+    now = {query.id: kept_as.get(_folded(query.text)) for query in log}
+    grades: dict[tuple[str, str], int] = {}
+    for query_id, passage_id, grade in labels:
+        if target := now[query_id]:
+            place = (target, passage_id)
+            grades[place] = max(grade, grades.get(place, grade))
+    return sorted(Qrel(query_id, passage_id, grade) for (query_id, passage_id), grade in grades.items())
 
 
 def similar_across(dev: Sequence[str], test: Sequence[str], jaccard: float, language: str) -> int:

@@ -99,6 +99,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--log-split", choices=["train"], help="take the queries of qrels/train.tsv as log, without labels"
     )
     queries.add_argument(
+        "--train-labels",
+        action="store_true",
+        help="with --log-split, keep the labels too: stage teacher_finetune reads them, nothing else does",
+    )
+    queries.add_argument(
         "--dev-split", choices=["train"], help="take a sample of qrels/train.tsv, with labels, as dev"
     )
     queries.add_argument(
@@ -190,6 +195,13 @@ def check(found: Found, args: argparse.Namespace) -> Source:
             found=f"a {found.kind} without it",
             remedy="give the log as a file with --log, the dev judgements with --qrels-dev",
         )
+    if args.train_labels and not args.log_split:
+        raise InputError(
+            "--train-labels",
+            expected="--log-split train beside it",
+            found="labels without their queries",
+            remedy="add --log-split train",
+        )
     only: dict[str, set[str]] = {}
     if args.dev_split and found.train:
         if "dev" in qrels:
@@ -207,6 +219,7 @@ def check(found: Found, args: argparse.Namespace) -> Source:
     log = read_log(table_queries(log_file)) if log_file else []
     if args.log_split and found.train:
         log += _train_queries(found.train, queries or {}, only.get("dev", set()))
+        only["train"] = {query.id.removeprefix("log-") for query in log}
     chunk_words = args.chunk_words
     if chunk_words is None:
         chunk_words = FOLDER_CHUNK_WORDS if found.kind == "folder of documents" and not qrels else 0
@@ -233,6 +246,7 @@ def check(found: Found, args: argparse.Namespace) -> Source:
         qrels={split: qrels[split] for split in SPLITS if split in qrels},
         log=_distinct(log),
         recordings=recordings,
+        train=found.train if args.train_labels else None,
         only=only,
     )
 
@@ -285,6 +299,9 @@ def write_source(target: Path, source: Source) -> None:
         for split, qrels in source.qrels.items():
             if qrels:
                 write_qrels(folder / "qrels" / f"{split}.tsv", qrels)
+        if source.train:
+            labels = [qrel._replace(query_id=qrel.query_id.removeprefix("log-")) for qrel in source.train]
+            write_qrels(folder / "qrels" / "train.tsv", labels)
         if source.log:
             write_jsonl(
                 folder / "queries.log.jsonl",
@@ -352,7 +369,8 @@ def _print_found(args: argparse.Namespace, found: Found, source: Source) -> None
             + ("" if found.train else " (--log FILE takes queries without judgements)")
         )
     sample = f"; first: {shorten(source.log[0].text, 60)}" if source.log else ""
-    print(f"  query log    {len(source.log):,}{sample}")
+    labelled = f" with {len(source.train):,} judgements" if source.train else ""
+    print(f"  query log    {len(source.log):,}{labelled}{sample}")
     if found.train and not args.log_split:
         print("               (--log-split train takes the queries of qrels/train.tsv, without their labels)")
     if source.recordings:

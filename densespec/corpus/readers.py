@@ -60,6 +60,7 @@ class Source(NamedTuple):
         log: unlabelled queries; their ids start with ``log-``.
         recordings: all recorded queries, whether or not their passage exists here.
         counts: what was left out, for the metric (see :func:`assemble`).
+        train: judgements of log queries, for fine-tuning a teacher; their passages may seed queries.
     """
 
     card: SourceCard
@@ -69,6 +70,7 @@ class Source(NamedTuple):
     log: list[Query]
     recordings: list[Recording]
     counts: dict[str, int]
+    train: list[Qrel]
 
 
 def read_source(folder: Path) -> Source:
@@ -91,6 +93,7 @@ def read_source(folder: Path) -> Source:
         qrels={s: p for s in SPLITS if (p := folder / "qrels" / f"{s}.tsv").exists()},
         log=read_log(jsonl_rows(log)) if log.exists() else [],
         recordings=read_recordings(folder / "recorded"),
+        train=train if (train := folder / "qrels" / "train.tsv").exists() else None,
     )
 
 
@@ -236,6 +239,7 @@ def assemble(
     qrels: Mapping[str, Path],
     log: list[Query],
     recordings: list[Recording],
+    train: Path | None = None,
     only: Mapping[str, set[str]] | None = None,
 ) -> Source:
     """Check the parts of a source against one another and assign queries to splits.
@@ -253,7 +257,8 @@ def assemble(
         qrels: split → file.
         log: unlabelled queries.
         recordings: recorded queries.
-        only: split → ids of the queries to take from its file; all where a split isn't named.
+        train: file of judgements of log queries, whose ids stand there without ``log-``.
+        only: split (``train`` too) → ids of the queries to take from its file; all where it isn't named.
 
     Returns:
         The source; its ``counts`` are ``empty_passages``, ``judgements_skipped``,
@@ -263,11 +268,12 @@ def assemble(
         InputError: qrels name unknown queries or passages, a query is in both splits, or judged
             documents are to be cut into chunks.
     """
-    if qrels and card.chunk_words:
+    judged_files = [*qrels.values(), *([train] if train else [])]
+    if judged_files and card.chunk_words:
         raise InputError(
             f"chunk_words = {card.chunk_words}",
             expected="0 (whole passages) where there are qrels",
-            found=f"judgements in {', '.join(map(str, qrels.values()))}",
+            found=f"judgements in {', '.join(map(str, judged_files))}",
             remedy="judgements name whole passages, not their parts: set chunk_words to 0, "
             "or cut the texts first and judge the parts",
         )
@@ -296,8 +302,16 @@ def assemble(
         evaluation += [EvaluationQuery(query.id, query.text, query.kind, split) for query in answered]
         counts["judgements_skipped"] += len(judgements) - len(here)
         counts[f"{split}_queries_without_relevant"] = len(judged) - len(relevant)
+    labels: list[Qrel] = []
+    if train:
+        judgements = _judgements(train, only.get("train") if only else None)
+        logged = {query.id.removeprefix("log-"): query for query in log}
+        _check_queries(train, judgements, logged)
+        _check_passages(train, judgements, known, empty, may_lack=card.reader == "pydocs")
+        labels = [q._replace(query_id=f"log-{q.query_id}") for q in judgements if q.passage_id in known]
+        counts["judgements_skipped"] += len(judgements) - len(labels)
     counts["queries_in_no_split"] = len(queries.keys() - split_of.keys()) if queries else 0
-    return Source(card, passages, sorted(evaluation), kept, log, recordings, counts)
+    return Source(card, passages, sorted(evaluation), kept, log, recordings, counts, labels)
 
 
 def _judgements(path: Path, only: set[str] | None) -> list[Qrel]:

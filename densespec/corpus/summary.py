@@ -19,6 +19,9 @@ def summary(metrics: dict[str, Any]) -> Iterator[str]:
         yield f"warning: {left_out['judgements_skipped']:,} judgements of passages not here are skipped"
     if left_out["empty_passages"]:
         yield f"warning: {left_out['empty_passages']:,} passages have neither title nor text and are left out"
+    labels = metrics["train_judgements"]
+    if labels["read"]:
+        yield f"train: {labels['kept']:,} of {labels['read']:,} judgements of log queries kept"
     recorded = {f"recorded {kind}": counts for kind, counts in metrics["recordings"].items()}
     for label, counts in {"log": metrics["log"], **recorded}.items():
         dropped = {reason: n for reason, n in counts.items() if reason not in ("read", "kept")}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from densespec.io.jsonl import write_json
+from densespec.retrieval.student import forget_last_call
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -34,7 +35,7 @@ def save_student(
     from sentence_transformers.base.modules import Router
 
     for used in (trained, untuned):
-        _forget_last_call(used)
+        forget_last_call(used)
     model = trained
     if side == "query":
         router = Router.for_query_document(
@@ -49,11 +50,3 @@ def save_student(
         )
     model.save_pretrained(str(path), create_model_card=False)
     write_json(path / NOTE, {"side": side, "student": student})
-
-
-def _forget_last_call(model: SentenceTransformer) -> None:
-    """A tokenizer saves the cut and padding of its last call with it; the bytes must not depend on that."""
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        backend.no_truncation()
-        backend.no_padding()

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from densespec.distillation.attention import attention_for_training
-from densespec.distillation.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.errors import InputError
+from densespec.runtime.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.runtime.progress import say
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from densespec.errors import InputError
 from densespec.runtime.devices import is_fast_in_bfloat16
@@ -143,6 +143,14 @@ def student_fingerprint(model_id: str, revision: str | None = None) -> str:
     """Identity of a model's weights: digest of the folder, or of id and revision for a hub model."""
     location = Path(model_location(model_id))
     return folder_digest(location) if location.is_dir() else digest(model_id, revision or "main")
+
+
+def forget_last_call(model: Any) -> None:
+    """A tokenizer saves the cut and padding of its last call; a saved model must not depend on that."""
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
 
 
 def quiet_libraries() -> None:

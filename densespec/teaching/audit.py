@@ -15,7 +15,7 @@ from densespec.errors import InputError
 from densespec.records import Qrel
 from densespec.retrieval.weights import ndcg_of_lists
 from densespec.runtime.progress import say
-from densespec.runtime.seeds import generator_for
+from densespec.teaching.measuring import mean_difference
 from densespec.teaching.teachers import Material
 
 Array = np.ndarray[Any, Any]
@@ -52,16 +52,12 @@ def audit_teacher(material: Material, scores: Sequence[Array], seed: int) -> dic
     teacher = ndcg_of_lists(ids, lists, [scores[n] for n in numbers], qrels)
     student = ndcg_of_lists(ids, lists, [material.dense[n] for n in numbers], qrels)
     differences = np.asarray([teacher[query] - student[query] for query in sorted(wanted)])
-    picks = generator_for(seed, "audit").integers(0, len(differences), (10_000, len(differences)))
-    low, high = np.percentile(differences[picks].mean(axis=1), [2.5, 97.5])
     return {
         "basis": basis,
         "queries": len(numbers),
         "teacher": float(np.mean(list(teacher.values()))),
         "student": float(np.mean(list(student.values()))),
-        "difference": float(differences.mean()),
-        "low": float(low),
-        "high": float(high),
+        **mean_difference(differences, seed),
     }
 
 

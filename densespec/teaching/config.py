@@ -1,4 +1,4 @@
-"""Parameters of the stage ``score``."""
+"""Parameters of the stages ``score`` and ``teacher_finetune``."""
 
 from __future__ import annotations
 
@@ -100,6 +100,47 @@ class ListwiseLlmConfig(EndpointConfig):
         if stride >= given.data.get("window", math.inf):
             raise ValueError("must be below window, or no passage could rise beyond its own")
         return stride
+
+
+class TeacherFinetuneConfig(BaseModel):
+    """Section ``teacher_finetune`` of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        description="what to start from: packaged model, folder or hub id of a cross-encoder or of any "
+        "encoder, whose head then starts random; '' = no fine-tuning"
+    )
+    revision: str | None = Field(description="commit of a hub model")
+    labels: Literal["auto", "human", "synthetic", "both"] = Field(
+        description="human: judgements of log queries; synthetic: generated queries with their source "
+        "passages; auto = human where there are any, else synthetic"
+    )
+    max_tokens: int = Field(ge=8, description="of a pair; what is longer is cut, in scoring too")
+    negatives: int = Field(ge=1, description="mined candidates drawn for each labelled pair, in each pass")
+    max_margin: float | None = Field(
+        description="candidates whose cosine exceeds the source passage's by more are no negatives of a "
+        "generated query; null = all are"
+    )
+    learning_rate: float = Field(gt=0, description="peak of AdamW's learning rate")
+    weight_decay: float = Field(ge=0, description="of AdamW, not on biases and norms")
+    batch_size: int = Field(ge=1, description="labelled pairs per step, each with its negatives")
+    passes: int = Field(ge=1, description="over the labelled pairs, at most")
+    max_steps: int = Field(ge=1, description="optimisation steps at most")
+    warmup_share: float = Field(ge=0, lt=1, description="share of the steps with rising learning rate")
+    eval_steps: int = Field(ge=1, description="steps between dev evaluations, which are checkpoints too")
+    eval_queries: int = Field(
+        ge=1, description="dev queries that pick the weights, sampled where there are more"
+    )
+    eval_depth: int = Field(ge=2, description="candidates of each that the model ranks")
+    patience: int = Field(ge=1, description="stop after this many dev evaluations without a better one")
+    dev_share: float = Field(
+        gt=0, lt=1, description="share of source passages held out where there are no judged dev queries"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        description="of matrix products in training, as in section score"
+    )
+    seed: int = Field(description="of a random head, order, negatives, dropout and samples")
 
 
 class ScoreConfig(BaseModel):

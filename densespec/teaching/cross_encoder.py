@@ -72,7 +72,7 @@ def load_cross_encoder(
             remedy="set it, or take a reranker with one output, "
             "for example cross-encoder/ms-marco-MiniLM-L6-v2",
         )
-    _keep_last_layer_exact(encoder)
+    keep_last_layer_exact(encoder)
     # how the library's modules are to be called, such as a modality: the same for all pairs
     example = encoder.preprocess([("query", "passage")])
     manner = {name: value for name, value in example.items() if not hasattr(value, "shape")}
@@ -122,9 +122,13 @@ def relevance(outputs: torch.Tensor, label: int | str | None) -> torch.Tensor:
     return outputs[:, int(label)] - outputs[:, others].logsumexp(dim=1)
 
 
-def _keep_last_layer_exact(encoder: Any) -> None:
-    """bfloat16 has 8 bits: as an output it would tie most of a list's scores."""
+def keep_last_layer_exact(encoder: Any) -> None:
+    """Compute a CrossEncoder's last layer in float32.
+
+    bfloat16 has 8 bits: as an output it would tie most of a list's scores.
+    """
     from torch import nn
 
+    encoder.set_keep_in_fp32_modules([])  # a layer that a saved model names is of another type
     last = [name for name, module in encoder.named_modules() if type(module) is nn.Linear][-1:]
     encoder.set_keep_in_fp32_modules(last)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+#: Says how a fine-tuned cross-encoder was made; a folder without it holds none.
+FINETUNED_NOTE = "densespec.json"
 #: Tokens per forward pass where params leave it open; on a CPU larger batches are slower.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
 

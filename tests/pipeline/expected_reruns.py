@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 #: Stages in the order of the pipeline.
 STAGES = (
-    "code", "corpus", "generate", "mine", "score", "select", "distill", "evaluate", "forgetting", "report"
+    "code", "corpus", "generate", "mine", "teacher_finetune", "score", "select", "distill", "evaluate",
+    "forgetting", "report",
 )  # fmt: skip
 EVERYTHING = STAGES[1:]
 
@@ -33,24 +34,25 @@ SECTIONS = {
     "generate": Rerun(("generate", "report"), EVERYTHING[1:]),
     "mine": Rerun(("mine", "report"), EVERYTHING[2:]),
     "bm25": Rerun(("mine", "score", "report"), EVERYTHING[2:]),
-    "score": Rerun(("score", "report"), EVERYTHING[3:]),
-    "select": Rerun(("select", "report"), EVERYTHING[4:]),
-    "distill": Rerun(("distill", "report"), EVERYTHING[5:]),
-    "evaluate": Rerun(("evaluate", "forgetting", "report"), EVERYTHING[6:]),
+    "teacher_finetune": Rerun(("teacher_finetune", "report"), EVERYTHING[3:]),
+    "score": Rerun(("score", "report"), EVERYTHING[4:]),
+    "select": Rerun(("select", "report"), EVERYTHING[5:]),
+    "distill": Rerun(("distill", "report"), EVERYTHING[6:]),
+    "evaluate": Rerun(("evaluate", "forgetting", "report"), EVERYTHING[7:]),
     "report": Rerun(("report",), ("report",)),
     "student": Rerun(
         ("generate", "mine", "score", "distill", "evaluate", "forgetting", "report"), EVERYTHING[1:]
     ),
     # of the lists, 'generate', 'score' and 'forgetting' run for what was added only
     "kinds": Rerun(("generate", "mine", "report"), EVERYTHING[1:]),
-    "teachers": Rerun(("score", "select", "evaluate", "report"), EVERYTHING[3:]),
-    "forgetting": Rerun(("forgetting", "report"), EVERYTHING[7:]),
+    "teachers": Rerun(("score", "select", "evaluate", "report"), EVERYTHING[4:]),
+    "forgetting": Rerun(("forgetting", "report"), EVERYTHING[8:]),
 }
 
 #: Changed file → stages, besides ``code`` itself, which reads all code and takes a second.
 FILES = {
     "densespec/mining/candidates.py": Rerun(("mine",), EVERYTHING[2:]),
-    "densespec/selection/lists.py": Rerun(("select",), EVERYTHING[4:]),
+    "densespec/selection/lists.py": Rerun(("select",), EVERYTHING[5:]),
     "densespec/retrieval/fusion.py": Rerun(("mine", "evaluate", "forgetting"), EVERYTHING[2:]),
     "densespec/tracking/live.py": Rerun((), ()),
     "densespec/cli.py": Rerun((), ()),
@@ -64,8 +66,8 @@ GRADES = {
         ("evaluate", "forgetting", "report"), ("corpus", "evaluate", "forgetting", "report")
     ),
     "qrels/dev.tsv": Rerun(
-        ("score", "select", "distill", "evaluate"),
-        ("corpus", "score", "select", "distill", "evaluate", "forgetting", "report"),
+        ("teacher_finetune", "score", "select", "distill", "evaluate"),
+        ("corpus", "teacher_finetune", "score", "select", "distill", "evaluate", "forgetting", "report"),
     ),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.repository import DOMAIN, clone, dvc, git, lock_of, stages_run, status
+from tests.pipeline.repository import DOMAIN, clone, dvc, edit_yaml, git, lock_of, stages_run, status
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,24 @@ def experiments(root: Path) -> dict[str, dict[str, Any]]:
         for experiment in baseline["experiments"] or []
         for revision in experiment["revs"]
     }
+
+
+def test_a_teacher_of_the_domains_own(tiny_copy: Path) -> None:
+    quick = {"max_steps": 4, "eval_steps": 2, "batch_size": 4, "max_tokens": 64}
+    edit_yaml(tiny_copy / f"conf/domains/{DOMAIN}.yaml", "teacher_finetune", value=quick)
+    changes = ("-S", "teacher_finetune.model=tiny-student", "-S", "teachers=[finetuned]")
+    output = dvc(tiny_copy, "exp", "run", "-n", "own", *changes, f"evaluate@{DOMAIN}")
+    chain = ("teacher_finetune", "select", "distill", "evaluate")
+    assert sorted(stages_run(output)) == sorted(
+        [f"score@{DOMAIN}-finetuned", *(f"{stage}@{DOMAIN}" for stage in chain)]
+    )
+    metrics = tiny_copy / "metrics" / DOMAIN
+    tuned = json.loads((metrics / "teacher_finetune.json").read_text())
+    assert tuned["labels"]["synthetic"] > 0 and tuned["dev"]["basis"] == "judged dev queries"
+    scored = json.loads((metrics / "score/finetuned.json").read_text())
+    assert (scored["model"], scored["max_tokens"]) == (f"models/{DOMAIN}/teacher", 64)
+    # depth 20 is the whole list in both: the audit measures the model that was saved
+    assert scored["audit"]["teacher"] == pytest.approx(tuned["ndcg_at_10"]["after"], abs=1e-3)
 
 
 def test_an_ablation(tiny_copy: Path) -> None:

@@ -107,7 +107,10 @@ def sources(draw: st.DrawFn) -> Source:
         qrels[query.split].append(Qrel(query.id, draw(st.sampled_from(passages)).id, draw(st.integers(1, 3))))
     log = [Query(f"log-{i}", draw(SOLID), "log") for i in draw(IDS)]
     recordings = [Recording("0123456789abcdef", "title", draw(SOLID), "title/1", "m")]
-    return Source(SourceCard(title="T", licence="CC0-1.0"), passages, queries, qrels, log, recordings, {})
+    ids = sorted(query.id for query in log)
+    train = [Qrel(i, draw(st.sampled_from(passages)).id, draw(st.integers(0, 2))) for i in ids]
+    card = SourceCard(title="T", licence="CC0-1.0")
+    return Source(card, passages, queries, qrels, log, recordings, {}, train)
 
 
 @settings(QUICK, max_examples=40)

@@ -7,9 +7,15 @@ import random
 import pytest
 
 from densespec.corpus.cleaning import normalise
-from densespec.corpus.leakage import LeakGuard, admit_log, admit_recordings, similar_across
+from densespec.corpus.leakage import (
+    LeakGuard,
+    admit_log,
+    admit_recordings,
+    labels_of_kept,
+    similar_across,
+)
 from densespec.corpus.readers import Recording
-from densespec.records import Query
+from densespec.records import Qrel, Query
 
 EVALUATION = ["How do I sort a list of dictionaries by a key?", "obesity decreases life quality", "ls"]
 
@@ -54,6 +60,16 @@ def test_log_queries_are_dropped_with_a_count_per_reason() -> None:
     kept, counts = admit_log(log, LeakGuard(EVALUATION), 3, 40)
     assert [query.text for query in kept] == ["good query", "another one"]
     assert counts == {"read": 6, "kept": 2, "short": 1, "long": 1, "duplicates": 1, "leaks": 1}
+
+
+def test_labels_follow_the_query_that_is_kept() -> None:
+    texts = ["good query", "Good  query", "Obesity decreases life quality!", "another one"]
+    log = [Query(f"log-{number}", text, "log") for number, text in enumerate(texts)]
+    labels = [
+        Qrel("log-0", "p1", 1), Qrel("log-1", "p2", 1), Qrel("log-1", "p1", 2), Qrel("log-2", "p3", 1),
+    ]  # fmt: skip
+    kept, _ = admit_log(log, LeakGuard(EVALUATION), 3, 40)
+    assert labels_of_kept(labels, log, kept) == [Qrel("log-0", "p1", 2), Qrel("log-0", "p2", 1)]
 
 
 def test_recordings_are_dropped_with_a_count_per_kind() -> None:

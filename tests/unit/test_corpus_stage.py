@@ -20,6 +20,7 @@ NAMES = {
     "queries": "queries.jsonl",
     "log": "log.jsonl",
     "recordings": "recordings.jsonl",
+    "train": "train.tsv",
     "dev": "dev.tsv",
     "test": "test.tsv",
     "card": "card.yaml",
@@ -48,11 +49,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "what makes lift", "kind": "question"}\n')
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta\t1\n")
-    (folder / "queries.log.jsonl").write_text('{"text": "flutter of panels"}\n{"text": "What makes lift?"}\n')
+    (folder / "queries.log.jsonl").write_text(
+        '{"_id": "f", "text": "flutter of panels"}\n{"text": "What makes lift?"}\n'
+    )
     recorded = {
         "passage": passage_hash(Passage("e", "", TEXTS["e"])),
         "query": "When do thin panels flutter?",
     }
+    (folder / "qrels" / "train.tsv").write_text("f\te\t1\n")
     (folder / "recorded" / "question.jsonl").write_text(
         json.dumps({**recorded, "prompt": "question/1", "model": "m"}) + "\n"
     )
@@ -88,6 +92,7 @@ def test_outputs(
         "model": "m",
     }
     assert len(read_qrels(out / "test.tsv")) == 1
+    assert read_qrels(out / "train.tsv") == [("log-f", "e", 1)]
     assert (out / "dev.tsv").read_text() == "query-id\tcorpus-id\tscore\n"
     metrics = read_json(out / "corpus.json")
     assert metrics["passages"]["seeds"] == 2
@@ -106,7 +111,8 @@ def test_the_same_input_gives_the_same_bytes(repository: Path, monkeypatch: pyte
 
 def test_documents_are_cut_where_nothing_is_judged(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (repository / "source" / "source.yaml").write_text("chunk_words: 5\n")
-    (repository / "source" / "qrels" / "test.tsv").unlink()
+    for split in ("test", "train"):
+        (repository / "source" / "qrels" / f"{split}.tsv").unlink()
     run_stage(monkeypatch, repository / "out")
     assert read_table(repository / "out" / "passages.parquet")["id"][:3] == ["a#0", "a#1", "a#2"]
 

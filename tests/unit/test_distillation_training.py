@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from densespec.distillation.batching import overlapping_batches
-from densespec.distillation.checkpoints import COMPLETE
 from densespec.distillation.dev import dev_ndcg_measure, require_affordable
 from densespec.distillation.lora import add_adapter, merge_adapter
 from densespec.distillation.loss import ListBatch, distillation_loss
@@ -21,6 +20,7 @@ from densespec.distillation.training import train
 from densespec.errors import InputError
 from densespec.records import Qrel
 from densespec.retrieval.student import load_student, quiet_libraries
+from densespec.runtime.checkpoints import COMPLETE
 from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 torch.set_num_threads(1)

@@ -105,6 +105,22 @@ def test_train_queries_become_the_log_without_their_labels(beir: Path) -> None:
     assert not Path("data/source/tiny/qrels/train.tsv").exists()
 
 
+def test_train_labels_stay_with_the_log_where_asked(
+    beir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--log-split", "train", "--train-labels")
+    new_domain("tiny", "--from", beir, "--dev-split", "train", "--dev-queries", "3", *options)
+    source = read_source(Path("data/source/tiny"))
+    assert [qrel.query_id for qrel in source.train] == [query.id for query in source.log]
+    assert len(source.train) == 2 and {qrel.passage_id for qrel in source.train} == {"p2"}
+    assert "2 with 2 judgements; first" in capsys.readouterr().out
+    assert "--log-split" in refused("other", "--from", beir, "--train-labels").expected
+    with Path("data/source/tiny/qrels/train.tsv").open("a") as file:
+        file.write("q0\tp2\t1\n")
+    with pytest.raises(InputError, match="query 'q0', which is not among the 2 queries"):
+        read_source(Path("data/source/tiny"))
+
+
 def test_train_labels_become_dev_only_where_asked(beir: Path) -> None:
     new_domain("tiny", "--from", beir, "--dev-split", "train", "--dev-queries", "3", "--log-split", "train")
     source = read_source(Path("data/source/tiny"))

@@ -73,7 +73,7 @@ def teacher(request, tmp_path, monkeypatch) -> str:
 def run_stage(name: str, monkeypatch: pytest.MonkeyPatch, out: str = "scores") -> tuple[Path, dict]:
     flags = {
         "domain": "words", "teacher": name, "passages": "passages.parquet", "dev": "dev.tsv",
-        "candidates": "candidates", "out": out, "metrics": f"{out}.json",
+        "candidates": "candidates", "finetuned": "none", "out": out, "metrics": f"{out}.json",
     }  # fmt: skip
     arguments = [part for flag, value in flags.items() for part in (f"--{flag}", value)]
     monkeypatch.setattr(sys, "argv", ["score", *arguments])
