@@ -32,6 +32,7 @@ import numpy as np
 import yaml
 from real_collections import (
     COLLECTIONS,
+    LABELLED,
     ROOT,
     environment_for,
     git,
@@ -40,16 +41,17 @@ from real_collections import (
     source_of,
     table,
     timed,
+    with_recordings,
 )
 
 from densespec.evaluation.significance import holm
 from densespec.evaluation.summary import compare
 from densespec.io.atomic import write_text
-from densespec.io.jsonl import read_json, read_jsonl, write_json, write_jsonl
+from densespec.io.jsonl import read_json, read_jsonl, write_json
 from densespec.io.params import merged, read_yaml
 from densespec.io.tables import read_table
 from densespec.io.trec import read_qrels
-from densespec.records import Passage, passage_hash
+from densespec.records import Passage
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = """\
@@ -63,7 +65,6 @@ HEAD = (
     *("experiment", "change", "lists", "steps (best)", "dev nDCG@10", "against default [95 %]", "p (Holm)"),
     *("against untuned [95 %]", "dev KL", "minutes"),
 )
-LABELS = "nl2bash-labels"
 #: Of the training queries where a collection has no dev split: one in so many is a judged dev query.
 DEV_SHARE = 3
 #: Bootstrap resamples, sign patterns and seed of params 'evaluate'.
@@ -148,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ("pydocs", "scifact", "scifact-log", "nl2bash", "nl2bash-log", LABELS)
+    names = ("pydocs", "scifact", "scifact-log", "nl2bash", "nl2bash-log", *LABELLED)
     parser.add_argument("--domain", required=True, choices=names)
     parser.add_argument("--data", type=Path, help="folder of BEIR folders; not for pydocs")
     parser.add_argument(
@@ -262,7 +263,10 @@ def prepare(domain: Domain, data: Path | None) -> None:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(domain.clone)], check=True)
     overrides = domain.clone / "conf" / "domains" / f"{domain.name}.yaml"
     if data is not None and base in COLLECTIONS:
-        folder = derived(source_of(base, [base], data), domain.figures.parent / "beir", domain.name == LABELS)
+        beside = domain.figures.parent
+        folder = with_dev(source_of(base, [base], data), beside / "beir")
+        if domain.name in LABELLED:
+            folder = with_recordings(folder, beside / "recorded")
         shutil.copyfile(domain.clone / "conf" / "collections" / f"{domain.name}.yaml", overrides)
         about = COLLECTIONS[base]
         card = ["--title", about.title, "--licence", about.licence, *about.options]
@@ -279,8 +283,8 @@ def prepare(domain: Domain, data: Path | None) -> None:
     made.write_text(commit, encoding="utf-8")
 
 
-def derived(source: Path, target: Path, labels: bool) -> Path:
-    """A BEIR folder with judged dev queries, and with training queries as recordings if ``labels``.
+def with_dev(source: Path, target: Path) -> Path:
+    """A copy of a BEIR folder that has judged dev queries.
 
     Where ``source`` has no dev split, a third of its training queries (by a hash of their id) becomes it.
     """
@@ -295,20 +299,6 @@ def derived(source: Path, target: Path, labels: bool) -> Path:
         for path, wanted in ((dev, True), (train, False)):
             kept = [row for row, is_dev in zip(rows, held, strict=True) if is_dev == wanted]
             path.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
-    if labels:
-        texts = {row["_id"]: row["text"] for _, row in read_jsonl(target / "queries.jsonl")}
-        hashes = {
-            row["_id"]: passage_hash(Passage(row["_id"], row.get("title") or "", row["text"]))
-            for _, row in read_jsonl(target / "corpus.jsonl")
-        }
-        write_jsonl(
-            target / "recorded" / "question.jsonl",
-            [
-                {"passage": hashes[p], "query": texts[q], "prompt": "human/1", "model": "human"}
-                for q, p, grade in (row.split("\t") for row in rows)
-                if int(grade) > 0
-            ],
-        )
     return target
 
 

@@ -110,14 +110,15 @@ def test_training_queries_become_dev_queries_or_recordings(benchmark: ModuleType
     judged = [f"q{n // 2 * 2}\tp{n}\t1" for n in range(30)]
     (source / "qrels/train.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]) + "\n")
 
-    made = benchmark.derived(source, tmp_path / "split", labels=False)
+    made = benchmark.with_dev(source, tmp_path / "split")
     train, dev = ((made / "qrels" / f"{name}.tsv").read_text().splitlines()[1:] for name in ("train", "dev"))
     assert sorted(train + dev) == sorted(judged)
     assert train and dev and not {r.split("\t")[0] for r in train} & {r.split("\t")[0] for r in dev}
 
     (source / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tp1\t1\n")
-    made = benchmark.derived(source, tmp_path / "labels", labels=True)
+    made = benchmark.with_dev(source, tmp_path / "same")
     assert (made / "qrels/dev.tsv").read_text() == (source / "qrels/dev.tsv").read_text()
+    made = benchmark.with_recordings(made, tmp_path / "labels")
     rows = [json.loads(line) for line in (made / "recorded/question.jsonl").read_text().splitlines()]
     assert [row["query"] for row in rows[:3]] == ["query 0", "query 0", "query 2"]
     assert rows[1]["passage"] == passage_hash(Passage("p1", "", "passage 1"))
