@@ -236,7 +236,7 @@ def test_a_call_that_hangs(monkeypatch):
 def test_every_teacher_is_listed_with_its_model(repository):
     assert set(doctor.TEACHERS) == set(TEACHERS)
     found = states(doctor.examine(repository))
-    assert [found[f"teacher {name}"].state for name in doctor.TEACHERS] == [OK, *[UNCHECKED] * 4]
+    assert [found[f"teacher {name}"].state for name in doctor.TEACHERS] == [OK, *[UNCHECKED] * 5]
     models = {"cross_encoder": "models/none", "seq2seq": "someone/monot5-of-the-hub", "causal": "."}
     settings = score_config(**{name: {"model": model} for name, model in models.items()})
     Path("params.yaml").write_text(json.dumps({"domain": "d", "score": settings.model_dump()}))

@@ -218,7 +218,7 @@ def arguments(address: str, out: str, **changes) -> list[str]:
     Path("params.yaml").write_text(json.dumps(sections))
     flags = {
         "domain": "words", "teacher": "listwise-llm", "passages": "passages.parquet", "dev": "dev.tsv",
-        "candidates": "candidates", "out": out, "metrics": f"{out}.json",
+        "candidates": "candidates", "finetuned": "none", "out": out, "metrics": f"{out}.json",
     }  # fmt: skip
     return [part for flag, value in flags.items() for part in (f"--{flag}", value)]
 
