@@ -34,6 +34,7 @@ from real_collections import (
     COLLECTIONS,
     LABELLED,
     ROOT,
+    copy_folder,
     environment_for,
     git,
     heading,
@@ -288,10 +289,7 @@ def with_dev(source: Path, target: Path) -> Path:
 
     Where ``source`` has no dev split, a third of its training queries (by a hash of their id) becomes it.
     """
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, copy_function=shutil.copyfile)
-    target.chmod(0o755)
-    (target / "qrels").chmod(0o755)
+    copy_folder(source, target)
     train, dev = target / "qrels" / "train.tsv", target / "qrels" / "dev.tsv"
     head, *rows = train.read_text(encoding="utf-8").splitlines()
     if not dev.is_file():

@@ -187,14 +187,20 @@ def run(name: str, source: Path, clone: Path, environment: dict[str, str]) -> Sp
     return Spent(code, seconds, peak)
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a BEIR folder, which may be read-only, into one that can be changed."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for folder in (target, *filter(Path.is_dir, target.iterdir())):
+        folder.chmod(0o755)
+
+
 def with_recordings(source: Path, target: Path) -> Path:
     """A copy of a BEIR folder in which the relevant pairs of its train split are recorded queries."""
     from densespec.io.jsonl import read_jsonl, write_jsonl
     from densespec.records import Passage, passage_hash
 
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, copy_function=shutil.copyfile)
-    target.chmod(0o755)
+    copy_folder(source, target)
     texts = {row["_id"]: row["text"] for _, row in read_jsonl(source / "queries.jsonl")}
     hashes = {
         row["_id"]: passage_hash(Passage(row["_id"], row.get("title") or "", row["text"]))
