@@ -11,18 +11,26 @@ import numpy as np
 import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback
 
 from densespec.distillation.attention import attention_for_training
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.errors import InputError
 from densespec.runtime.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.runtime.progress import say
+from densespec.runtime.training_log import Report, dev_curve
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Array = np.ndarray[Any, Any]
+
+#: What the trainer logs → its name in a curve.
+CURVE = {
+    "loss": "train_loss", "kl": "train_kl", "infonce": "train_infonce",
+    "eval_loss": "dev_loss", "eval_kl": "dev_kl", "eval_infonce": "dev_infonce",
+    "eval_ndcg_at_10": "dev_ndcg_at_10",
+}  # fmt: skip
 
 
 class Trained(NamedTuple):
@@ -38,15 +46,6 @@ class Trained(NamedTuple):
     curve: list[dict[str, float]]
     steps: int
     best_step: int
-
-
-class _Report(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, log: Callable[[dict[str, float], int], None]) -> None:
-        self.log = log
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
-        self.log(numbers, state.global_step)
 
 
 def train(
@@ -186,14 +185,14 @@ def train(
         loss=loss,
         evaluator=None if dev_ndcg is None else _Evaluator(dev_ndcg),
         data_collator=collator,
-        callbacks=[EarlyStoppingCallback(patience), MarkComplete(), _Report(log)],
+        callbacks=[EarlyStoppingCallback(patience), MarkComplete(), Report(log)],
     )
     if state is None or not is_finished(state, total, patience):
         with attention_for_training(model, short=passages is None):
             trainer.train(resume_from_checkpoint=last)
         state = trainer.state
 
-    curve = _curve(state.log_history)
+    curve = dev_curve(state.log_history, CURVE, "dev_loss")
     metric, sign = ("dev_ndcg_at_10", -1.0) if judged else ("dev_loss", 1.0)
     best = min(curve, key=lambda row: sign * row[metric])
     if best is curve[0]:
@@ -223,17 +222,3 @@ class _Evaluator(BaseEvaluator):  # type: ignore[misc]
 
     def __call__(self, model: SentenceTransformer, **_: Any) -> dict[str, float]:
         return {"ndcg_at_10": self.dev_ndcg(model)}
-
-
-def _curve(history: list[dict[str, Any]]) -> list[dict[str, float]]:
-    rows: dict[int, dict[str, float]] = {}
-    for entry in history:
-        row = rows.setdefault(int(entry["step"]), {"step": float(entry["step"])})
-        for theirs, ours in (
-            ("loss", "train_loss"), ("kl", "train_kl"), ("infonce", "train_infonce"),
-            ("eval_loss", "dev_loss"), ("eval_kl", "dev_kl"), ("eval_infonce", "dev_infonce"),
-            ("eval_ndcg_at_10", "dev_ndcg_at_10"),
-        ):  # fmt: skip
-            if theirs in entry:
-                row[ours] = float(entry[theirs])
-    return [rows[step] for step in sorted(rows) if "dev_loss" in rows[step]]

@@ -13,7 +13,7 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import ListNetLoss
 from torch import nn
-from transformers import AutoConfig, EarlyStoppingCallback, TrainerCallback
+from transformers import AutoConfig, EarlyStoppingCallback
 
 from densespec.errors import InputError
 from densespec.io.jsonl import read_json, write_json
@@ -21,6 +21,7 @@ from densespec.records import Qrel
 from densespec.retrieval.weights import ndcg_of_lists
 from densespec.runtime.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.runtime.progress import say
+from densespec.runtime.training_log import Report, dev_curve
 from densespec.teaching.cross_encoder import keep_last_layer_exact
 from densespec.teaching.labels import Labelled, draw_negatives
 from densespec.teaching.loading import devices, loading, model_options
@@ -33,6 +34,8 @@ RELEVANT = 100.0
 #: Pairs per forward pass in evaluations and, on a CPU, in training: more carry the padding of the longest,
 #: fewer pay more often for the gradient of the whole embedding table.
 FORWARD_PAIRS = 32
+#: What the trainer logs → its name in a curve.
+CURVE = {"loss": "train_loss", "eval_ndcg_at_10": "dev_ndcg_at_10"}
 
 
 class DevLists(NamedTuple):
@@ -193,12 +196,12 @@ def finetune(
         evaluator=evaluator,
         loss=ListNetLoss(encoder, mini_batch_size=-1 if on_gpu else FORWARD_PAIRS),
         data_collator=_Collator(pairs, queries, passages, negatives, seed),
-        callbacks=[EarlyStoppingCallback(patience), MarkComplete(), _Report(log)],
+        callbacks=[EarlyStoppingCallback(patience), MarkComplete(), Report(log)],
     )
     if state is None or not is_finished(state, total, patience):
         trainer.train(resume_from_checkpoint=last)
         state = trainer.state
-    curve = _curve(state.log_history)
+    curve = dev_curve(state.log_history, CURVE, "dev_ndcg_at_10")
     best = max(curve, key=lambda row: row["dev_ndcg_at_10"])
     if best is curve[0]:
         say("warning: no dev evaluation beat the model as it was before training; its weights are kept")
@@ -273,22 +276,3 @@ class _Evaluator(BaseEvaluator):  # type: ignore[misc]
 
     def _file(self, step: int) -> Path:
         return self.folder / f"dev-{step}.json"
-
-
-class _Report(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, log: Callable[[dict[str, float], int], None]) -> None:
-        self.log = log
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
-        self.log(numbers, state.global_step)
-
-
-def _curve(history: list[dict[str, Any]]) -> list[dict[str, float]]:
-    rows: dict[int, dict[str, float]] = {}
-    for entry in history:
-        row = rows.setdefault(int(entry["step"]), {"step": float(entry["step"])})
-        for theirs, ours in (("loss", "train_loss"), ("eval_ndcg_at_10", "dev_ndcg_at_10")):
-            if theirs in entry:
-                row[ours] = float(entry[theirs])
-    return [rows[step] for step in sorted(rows) if "dev_ndcg_at_10" in rows[step]]
