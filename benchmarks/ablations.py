@@ -70,11 +70,11 @@ HEAD = (
 DEV_SHARE = 3
 #: Bootstrap resamples, sign patterns and seed of params 'evaluate'.
 TESTS = {"resamples": 10_000, "permutations": 100_000, "seed": 13}
-#: Dev evaluations of a row with a time budget, beside the one before training: with both sides each
-#: encodes the passages of all dev lists.
-EVALUATIONS = 2
-#: Steps of the two trials that tell the speed of a side.
-TRIALS = {"query": (8, 108), "both": (2, 6)}
+#: Dev evaluations of a side in a row with a time budget, beside the one before training: with both sides
+#: each encodes the passages of all dev lists.
+EVALUATIONS = {"query": 20, "both": 2}
+#: Steps of the two trials that tell the speed of a side; both evaluate as often as the row.
+TRIALS = {"query": (20, 120), "both": (2, 6)}
 
 
 class Ablation(NamedTuple):
@@ -140,7 +140,11 @@ ABLATIONS = {
     "paper": Ablation(PAPER),
 }
 #: Rows with a time budget have short lists and small batches: a CPU makes few steps with both sides.
-BUDGET = ("distill.max_epochs=1000", "distill.list_length=16", "distill.batch_size=16")
+#: They use their time up: no early stop, the best weights are kept.
+BUDGET = (
+    *("distill.max_epochs=1000", "distill.patience=1000"),
+    *("distill.list_length=16", "distill.batch_size=16"),
+)
 #: The sides that they train, one after the other, each in an equal part of the time.
 BUDGETED = {"query": ("query",), "both": ("both",), "query-then-both": ("query", "both")}
 
@@ -387,36 +391,37 @@ def budgeted(domain: Domain, name: str, minutes: float, trials: dict[str, list[f
         minutes: of the row.
         trials: side → seconds of its trials in this run of the program; completed here.
     """
-    options, start = (), ()
+    options, start, spent = (), (), 0.0
     for side in (sides := BUDGETED[name]):
         common = (*BUDGET, f"distill.side={side}", *start)
         if side not in trials:
             fresh = f"distill.seed={int(time.time())}"  # no finished trial in cache or scratch may answer
             trials[side] = [
-                experiment(domain, f"{name}-{side}-trial-{n}", (*common, fresh, *steps(n)), *options)
+                experiment(domain, f"{name}-{side}-trial-{n}", (*common, fresh, *steps(side, n)), *options)
                 for n in TRIALS[side]
             ]
         fits = all(trials[side]) and steps_within(60 * minutes / len(sides), TRIALS[side], trials[side])
         if not fits:
             print(f"{name}: side {side} failed, or makes no step in its minutes", file=sys.stderr)
             return 0.0
-        changes = (*common, *steps(fits))
+        changes = (*common, *steps(side, fits))
         last = side == sides[-1]
         seconds = experiment(domain, name if last else f"{name}-{side}", changes, *options)
         if not seconds:
             return 0.0
+        spent += seconds
         if last:
-            keep(domain, name, changes, seconds)
+            keep(domain, name, changes, spent)
         else:
             folder = domain.figures.parent / f"{name}-{side}"
             save_query_encoder(domain.clone / "models" / domain.name / "specialised", folder)
             options, start = ("--single-item",), (f"student.model=../{folder.name}",)
-    return seconds
+    return spent
 
 
-def steps(count: int) -> tuple[str, str]:
-    """Changes for a training of so many steps, with the same number of dev evaluations always."""
-    return f"distill.max_steps={count}", f"distill.eval_steps={math.ceil(count / EVALUATIONS)}"
+def steps(side: str, count: int) -> tuple[str, str]:
+    """Changes for a training of so many steps, with the same number of dev evaluations of a side always."""
+    return f"distill.max_steps={count}", f"distill.eval_steps={math.ceil(count / EVALUATIONS[side])}"
 
 
 def steps_within(budget: float, counts: tuple[int, int], seconds: Sequence[float]) -> int:

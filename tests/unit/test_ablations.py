@@ -144,7 +144,7 @@ def test_kl_of_lists_of_different_lengths(benchmark: ModuleType) -> None:
 
 def test_as_many_steps_as_fit_and_no_more(benchmark: ModuleType) -> None:
     start, step = 70.0, 2.5
-    for counts in benchmark.TRIALS.values():
+    for side, counts in benchmark.TRIALS.items():
         short, long = (start + step * count for count in counts)
         for budget in (75.0, 100.0, 601.0):
             count = benchmark.steps_within(budget, counts, (short, long))
@@ -152,8 +152,9 @@ def test_as_many_steps_as_fit_and_no_more(benchmark: ModuleType) -> None:
         assert benchmark.steps_within(60.0, counts, (short, long)) == 0
         assert benchmark.steps_within(60.0, counts, (long, short)) == 0
         for count in counts:
-            numbers = [int(change.split("=")[1]) for change in benchmark.steps(count)]
-            assert numbers[0] == count and math.ceil(count / numbers[1]) == benchmark.EVALUATIONS
+            numbers = [int(change.split("=")[1]) for change in benchmark.steps(side, count)]
+            assert numbers[0] == count
+            assert math.ceil(count / numbers[1]) == benchmark.EVALUATIONS[side]
 
 
 def test_the_table_shows_differences_and_corrects_p_over_its_rows(benchmark: ModuleType) -> None:
