@@ -7,13 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from densespec.evaluation.significance import (
-    bootstrap_interval,
-    count_signs,
-    detectable_effect,
-    holm,
-    randomisation_test,
-)
+from densespec.evaluation.significance import count_signs, detectable_effect, holm, randomisation_test
+from densespec.retrieval.bootstrap import bootstrap_interval
 from densespec.retrieval.measures import MEASURES
 
 Array = np.ndarray[Any, Any]
