@@ -1,17 +1,9 @@
-"""Weights of several scorers, chosen by nDCG@10 on judged queries."""
+"""Weights of several scorers, chosen by the quality of their mix."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
-
-from densespec.records import Qrel, Scored
-from densespec.retrieval.measures import per_query
-
-Array = np.ndarray[Any, Any]
 
 
 def best_weights(
@@ -38,17 +30,3 @@ def best_weights(
             best = (found, evenness, weights)
     assert best is not None
     return best[2], best[0]
-
-
-def ndcg_of_lists(
-    query_ids: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-    scores: Sequence[Array],
-    qrels: Sequence[Qrel],
-) -> dict[str, float]:
-    """nDCG@10 per query when its candidates are ordered by ``scores``."""
-    run = {}
-    for query_id, passages, values in zip(query_ids, candidates, scores, strict=True):
-        order = np.argsort(-values, kind="stable")
-        run[query_id] = [Scored(passages[place], float(values[place])) for place in order[:100]]
-    return per_query(run, qrels, ["ndcg_at_10"])["ndcg_at_10"]

@@ -17,13 +17,12 @@ from transformers import AutoConfig, EarlyStoppingCallback
 
 from densespec.errors import InputError
 from densespec.io.jsonl import read_json, write_json
-from densespec.records import Qrel
-from densespec.retrieval.weights import ndcg_of_lists
 from densespec.runtime.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.runtime.progress import say
 from densespec.runtime.training_arguments import shared_arguments
 from densespec.runtime.training_log import Report, dev_curve
 from densespec.teaching.cross_encoder import keep_last_layer_exact
+from densespec.teaching.dev import DevLists
 from densespec.teaching.labels import Labelled, draw_negatives
 from densespec.teaching.loading import devices, loading, model_options
 
@@ -37,16 +36,6 @@ RELEVANT = 100.0
 FORWARD_PAIRS = 32
 #: What the trainer logs → its name in a curve.
 CURVE = {"loss": "train_loss", "eval_ndcg_at_10": "dev_ndcg_at_10"}
-
-
-class DevLists(NamedTuple):
-    """Lists that a model is measured on; all aligned but ``qrels``."""
-
-    query_ids: Sequence[str]
-    queries: Sequence[str]
-    candidates: Sequence[Sequence[int]]
-    passage_ids: Sequence[Sequence[str]]
-    qrels: Sequence[Qrel]
 
 
 class Finetuned(NamedTuple):
@@ -206,7 +195,7 @@ def dev_ndcg(
             pairs, batch_size=FORWARD_PAIRS, activation_fn=nn.Identity(), show_progress_bar=False
         )
     ends = np.cumsum([len(rows) for rows in dev.candidates])
-    return ndcg_of_lists(dev.query_ids, dev.passage_ids, np.split(scores, ends[:-1]), dev.qrels)
+    return dev.judged.ndcg_per_query(np.split(scores, ends[:-1]))
 
 
 class _Collator:

@@ -13,6 +13,7 @@ from densespec.io.jsonl import read_json
 from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
+from densespec.retrieval.judged import Judged, judged_dev, judged_lists
 from densespec.retrieval.student import load_student, student_fingerprint
 from densespec.runtime.endpoint import Completion, ask_all, cost_of, endpoint_and_key
 from densespec.teaching.causal import load_causal
@@ -55,16 +56,12 @@ class Material(NamedTuple):
 
     def judged_dev(self) -> list[int]:
         """Numbers of the dev queries that have judgements."""
-        judged = {qrel.query_id for qrel in self.dev}
-        return [
-            number
-            for number, (split, query_id) in enumerate(zip(self.splits, self.query_ids, strict=True))
-            if split == "dev" and query_id in judged
-        ]
+        return judged_dev(self.query_ids, self.splits, self.dev)
 
-    def candidate_ids(self, number: int) -> list[str]:
-        """Passage ids of one query's candidates."""
-        return [self.passages[row].id for row in self.candidates[number]]
+    def judged(self, numbers: Sequence[int], qrels: Sequence[Qrel]) -> Judged:
+        """The queries of these numbers with their candidates and judgements."""
+        passage_ids = [passage.id for passage in self.passages]
+        return judged_lists(numbers, self.query_ids, self.candidates, passage_ids, qrels)
 
     def contents(self) -> list[str]:
         """What models read of each passage."""
@@ -113,9 +110,7 @@ def hybrid(
             weights, _ = choose_weights(
                 {name: [lists[n] for n in numbers] for name, lists in components.items()},
                 scales,
-                [material.query_ids[n] for n in numbers],
-                [material.candidate_ids(n) for n in numbers],
-                material.dev,
+                material.judged(numbers, material.dev),
             )
             rule = f"best nDCG@10 on {len(numbers)} judged dev queries"
         else:
