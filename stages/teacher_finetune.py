@@ -18,9 +18,8 @@ from densespec.errors import run
 from densespec.io.atomic import replacing_folder, write_text
 from densespec.io.jsonl import write_json
 from densespec.io.params import load_section
-from densespec.io.tables import read_table
+from densespec.io.tables import passages_of, read_table
 from densespec.io.trec import read_qrels
-from densespec.records import Passage
 from densespec.retrieval.student import forget_last_call, quiet_libraries, student_fingerprint
 from densespec.runtime.fingerprint import digest, file_digest
 from densespec.runtime.progress import say
@@ -70,7 +69,6 @@ def main() -> None:
 
     from densespec.teaching.finetuning import finetune, starting_point
 
-    columns = (passages["id"], passages["title"], passages["text"])
     bfloat16 = precision(config.dtype) == torch.bfloat16
     fingerprint = args.code.read_text(encoding="utf-8").strip() if args.code.is_file() else ""
     key = digest(
@@ -88,8 +86,7 @@ def main() -> None:
         with live_run("teacher_finetune", args.domain, key) as log:
             done = finetune(
                 encoder, pairs, table["text"],
-                [Passage(*row).content for row in zip(*columns, strict=True)],
-                dev, scratch / key,
+                [passage.content for passage in passages_of(passages)], dev, scratch / key,
                 negatives=config.negatives, learning_rate=config.learning_rate,
                 weight_decay=config.weight_decay, batch_size=config.batch_size, passes=config.passes,
                 max_steps=config.max_steps, warmup_share=config.warmup_share,
