@@ -11,10 +11,8 @@ Array = np.ndarray[Any, Any]
 CELLS = 4_000_000
 
 
-def bootstrap_interval(
-    values: Array, *, resamples: int, seed: int, level: float = 0.95
-) -> tuple[Array, Array]:
-    """Percentile bootstrap intervals of column means; all columns share the resampled queries.
+def bootstrap_interval(values: Array, *, resamples: int, seed: int) -> tuple[Array, Array]:
+    """95 % percentile bootstrap intervals of column means; all columns share the resampled queries.
 
     Efron, 1979; for measures of retrieval Sakai, SIGIR 2006.
 
@@ -22,7 +20,6 @@ def bootstrap_interval(
         values: float (queries, columns).
         resamples: how often queries are drawn with replacement.
         seed: of the draws.
-        level: coverage, between 0 and 1.
 
     Returns:
         Lower and upper limits, float64 (columns,) each.
@@ -37,6 +34,5 @@ def bootstrap_interval(
         cells = drawn + np.arange(size)[:, None] * queries
         counts = np.bincount(cells.ravel(), minlength=size * queries).reshape(size, queries)
         means.append(counts.astype(np.float64) @ values / queries)
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
     return low, high

@@ -5,26 +5,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+TENTHS = 10
+
 
 def best_weights(
-    names: Sequence[str], quality: Callable[[dict[str, float]], float], step: float = 0.1
+    names: Sequence[str], quality: Callable[[dict[str, float]], float]
 ) -> tuple[dict[str, float], float]:
-    """The best point of a grid over the simplex.
+    """The best weights in steps of a tenth; of equally good ones the most even.
 
     Args:
         names: what is weighed.
         quality: of weights that sum to 1.
-        step: distance of grid points; ties go to the most even weights.
 
     Returns:
         Weights (sum 1) and their quality.
     """
-    points = round(1 / step)
     best: tuple[float, float, dict[str, float]] | None = None
-    for counts in itertools.product(range(points + 1), repeat=len(names)):
-        if sum(counts) != points:
+    for counts in itertools.product(range(TENTHS + 1), repeat=len(names)):
+        if sum(counts) != TENTHS:
             continue
-        weights = {name: count / points for name, count in zip(names, counts, strict=True)}
+        weights = {name: count / TENTHS for name, count in zip(names, counts, strict=True)}
         found, evenness = round(quality(weights), 6), -sum(weight**2 for weight in weights.values())
         if best is None or (found, evenness) > best[:2]:
             best = (found, evenness, weights)

@@ -236,15 +236,13 @@ def choose_weights(
     components: Mapping[str, Sequence[Array]],
     scales: Mapping[str, float],
     judged: Judged,
-    step: float = 0.1,
 ) -> tuple[dict[str, float], float]:
-    """Weights on a grid over the simplex with the best mean nDCG@10 on judged dev queries.
+    """Weights with the best mean nDCG@10 on judged dev queries, see :func:`best_weights`.
 
     Args:
         components: per component one array (candidates,) for each of the judged queries.
         scales: see :func:`list_scales`.
         judged: the judged dev queries.
-        step: distance of grid points; the grid's ties go to the most even weights.
 
     Returns:
         Weights (sum 1) and their nDCG@10.
@@ -253,4 +251,4 @@ def choose_weights(
     def quality(weights: dict[str, float]) -> float:
         return judged.ndcg_at_10(mix(components, scales, weights))
 
-    return best_weights(COMPONENTS, quality, step)
+    return best_weights(COMPONENTS, quality)
