@@ -24,14 +24,11 @@ from densespec.teaching.cross_encoder import keep_last_layer_exact, load_cross_e
 from densespec.teaching.dev import DevLists
 from densespec.teaching.finetuning import RELEVANT, dev_ndcg, starting_point
 from densespec.teaching.teachers import TEACHERS, Material
+from stages import teacher_finetune
+from tests.teacher_params import score_config
 from tests.tiny_models import WORDS, tiny_bi_encoder, tiny_cross_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import teacher_finetune  # noqa: E402
-from tests.teacher_params import score_config  # noqa: E402
-
 torch.set_num_threads(1)
 PASSAGES, TRAINING, DEV, DEPTH = 24, 20, 8, 6
 QUICK = {
