@@ -106,8 +106,7 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
     from densespec.evaluation.runs import model_side
     from densespec.io.arrays import read_array
     from densespec.io.params import load_section
-    from densespec.io.tables import read_table
-    from densespec.records import Passage
+    from densespec.io.tables import passages_of, read_table
     from densespec.retrieval import dense
     from densespec.retrieval.config import StudentConfig
     from densespec.retrieval.encoding import encode
@@ -116,8 +115,7 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
 
     config = load_section("student", StudentConfig, domain, root)
     batch_size = load_section("evaluate", EvaluateConfig, domain, root).batch_size
-    columns = read_table(corpus)
-    passages = [Passage(*row) for row in zip(columns["id"], columns["title"], columns["text"], strict=True)]
+    passages = passages_of(read_table(corpus))
     vectors = read_array(embeddings)
     quiet_libraries()
     untuned = load_student(**config.model_dump())

@@ -22,9 +22,8 @@ from densespec.io.arrays import read_array
 from densespec.io.atomic import replacing_folder, write_text
 from densespec.io.jsonl import read_jsonl, write_json
 from densespec.io.params import load_section
-from densespec.io.tables import read_table
+from densespec.io.tables import passages_of, read_table
 from densespec.io.trec import read_qrels
-from densespec.records import Passage
 from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.student import load_student, precision_of, quiet_libraries, student_fingerprint
 from densespec.runtime.fingerprint import digest, file_digest
@@ -85,8 +84,7 @@ def main() -> None:
     questions = {row["id"]: row["text"] for _, row in read_jsonl(args.corpus / "queries.jsonl")}
     judged = read_qrels(args.corpus / "dev.tsv")
     both = config.side == "both"
-    columns = (passages["id"], passages["title"], passages["text"])
-    texts = [Passage(*row).content for row in zip(*columns, strict=True)]
+    texts = [passage.content for passage in passages_of(passages)]
     measure = None
     if both and config.stop_on == "ndcg":
         require_affordable(len(texts), config.eval_steps * config.batch_size * config.list_length)

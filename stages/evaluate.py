@@ -35,9 +35,9 @@ from densespec.evaluation.verdict import judge, untested
 from densespec.io.arrays import read_array
 from densespec.io.jsonl import read_json, read_jsonl, write_json
 from densespec.io.params import load_section, load_value
-from densespec.io.tables import read_table
+from densespec.io.tables import passages_of, read_table
 from densespec.io.trec import read_qrels
-from densespec.records import Passage, Query
+from densespec.records import Query
 from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.progress import say
@@ -69,8 +69,7 @@ def main() -> None:
     teachers = load_value("teachers")
 
     passages = read_table(args.passages)
-    columns = (passages["id"], passages["title"], passages["text"])
-    contents = [Passage(*row).content for row in zip(*columns, strict=True)]
+    contents = [passage.content for passage in passages_of(passages)]
     mined = read_table(args.candidates / "candidates.parquet")
     row_of = {query_id: row for row, query_id in enumerate(mined["query_id"])}
     queries = {

@@ -17,9 +17,8 @@ from densespec.evaluation.runs import Lists, as_run, dense_lists, judged_queries
 from densespec.evaluation.summary import assess
 from densespec.io.jsonl import read_jsonl, write_json
 from densespec.io.params import load_section
-from densespec.io.tables import read_table
+from densespec.io.tables import passages_of, read_table
 from densespec.io.trec import read_qrels
-from densespec.records import Passage
 from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.encoding import encode
 from densespec.retrieval.student import load_student, quiet_libraries, student_fingerprint
@@ -40,8 +39,7 @@ def main() -> None:
     student = load_section("student", StudentConfig, args.domain)
 
     passages = read_table(args.passages)
-    columns = (passages["id"], passages["title"], passages["text"])
-    contents = [Passage(*row).content for row in zip(*columns, strict=True)]
+    contents = [passage.content for passage in passages_of(passages)]
     queries = {row["id"]: row for _, row in read_jsonl(args.queries)}
     qrels = read_qrels(args.test)
     judged = judged_queries(qrels, queries, args.test)

@@ -25,8 +25,7 @@ from densespec.generation.writing import counts, sample, write_queries
 from densespec.io.atomic import replacing_folder
 from densespec.io.jsonl import write_json
 from densespec.io.params import load_section
-from densespec.io.tables import read_table
-from densespec.records import Passage
+from densespec.io.tables import passages_of, read_table
 from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.scratch import locked_scratch, scratch_root
@@ -52,7 +51,7 @@ def main() -> None:
     )
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
-    corpus = [Passage(*row) for row in zip(table["id"], table["title"], table["text"], strict=True)]
+    corpus = passages_of(table)
     wanted = config.kinds is None or args.kind in config.kinds
     seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed and wanted]
     asked = sample(seeds, config.max_passages, config.seed) if config.max_passages else seeds

@@ -19,11 +19,10 @@ import numpy as np
 from densespec.errors import run
 from densespec.io.jsonl import read_jsonl, write_json
 from densespec.io.params import load_section, load_value
-from densespec.io.tables import read_table, write_table
+from densespec.io.tables import passages_of, read_table, write_table
 from densespec.mining.candidates import mine_query
 from densespec.mining.config import MineConfig
 from densespec.mining.retrievers import check_retrievers, dense_lists, fuse, lexical_lists
-from densespec.records import Passage
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.lucene import LuceneBm25
@@ -49,7 +48,7 @@ def main() -> None:
     quiet_libraries()
 
     table = read_table(args.corpus / "passages.parquet")
-    texts = [Passage(*row).content for row in zip(table["id"], table["title"], table["text"], strict=True)]
+    texts = [passage.content for passage in passages_of(table)]
     row_of = {passage_id: row for row, passage_id in enumerate(table["id"])}
     queries = _queries(args.corpus, args.queries, load_value("kinds"), config.use_log)
 

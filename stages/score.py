@@ -21,9 +21,8 @@ from densespec.errors import run
 from densespec.io.arrays import read_array
 from densespec.io.jsonl import write_json
 from densespec.io.params import load_section
-from densespec.io.tables import read_table, write_table
+from densespec.io.tables import passages_of, read_table, write_table
 from densespec.io.trec import read_qrels
-from densespec.records import Passage
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.scratch import locked_scratch, scratch_root
@@ -49,12 +48,9 @@ def main() -> None:
     started = time.monotonic()
     quiet_libraries()
 
-    passages = read_table(args.passages)
     table = read_table(args.candidates / "candidates.parquet")
     material = Material(
-        passages=[
-            Passage(*row) for row in zip(passages["id"], passages["title"], passages["text"], strict=True)
-        ],
+        passages=passages_of(read_table(args.passages)),
         query_ids=table["query_id"],
         queries=table["text"],
         splits=table["split"],

@@ -19,9 +19,10 @@ from densespec.io.jsonl import write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import read_table, write_table
 from densespec.io.trec import read_qrels
+from densespec.retrieval.judged import judged_dev, judged_lists
 from densespec.selection.calibration import calibrate, comparable
 from densespec.selection.config import SelectConfig
-from densespec.selection.ensemble import agreement, choose_weights, ensemble, judged_dev
+from densespec.selection.ensemble import agreement, choose_weights, ensemble
 from densespec.selection.lists import OUTCOMES, select_lists
 
 
@@ -42,7 +43,9 @@ def main() -> None:
     row_of = {passage_id: row for row, passage_id in enumerate(passages["id"])}
     table = read_table(args.candidates)
     training = [number for number, split in enumerate(table["split"]) if split == "train"]
-    dev, judged = judged_dev(table, passages["id"], read_qrels(args.dev))
+    qrels = read_qrels(args.dev)
+    dev = judged_dev(table["query_id"], table["split"], qrels)
+    judged = judged_lists(dev, table["query_id"], table["passages"], passages["id"], qrels)
     scores, calibrated, dev_calibrated = {}, {}, {}
     for teacher in teachers:
         scored = read_table(args.scores / teacher / "scores.parquet")

@@ -142,11 +142,11 @@ def _csv_rows(path: Path, headless: bool) -> Iterator[Row]:
     limit = csv.field_size_limit(2**31 - 1)  # a passage may be longer than the module's 128 KiB
     try:
         try:
-            records = list(_records(path, text, delimiter, csv.QUOTE_MINIMAL))
+            records = list(_records(text, delimiter, csv.QUOTE_MINIMAL))
         except csv.Error:
             if not tabs:
                 raise
-            records = list(_records(path, text, delimiter, csv.QUOTE_NONE))  # quotes are plain characters
+            records = list(_records(text, delimiter, csv.QUOTE_NONE))  # quotes are plain characters
     except csv.Error as error:
         line, _, message = str(error).partition("\n")
         raise InputError(
@@ -172,7 +172,7 @@ def _csv_rows(path: Path, headless: bool) -> Iterator[Row]:
         yield f"{path}:{number}", dict(zip(names, fields, strict=True))
 
 
-def _records(path: Path, text: str, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number of its start, fields) of each record that isn't blank."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     start = 1

@@ -27,9 +27,7 @@ def mean_entropy(lists: Sequence[Array], temperature: float) -> float:
     return float(np.mean(entropies))
 
 
-def matching_temperature(
-    teacher: Sequence[Array], entropy: float, low: float = 1e-4, high: float = 1e3
-) -> float:
+def matching_temperature(teacher: Sequence[Array], entropy: float) -> float:
     """Temperature at which the teacher's mean entropy over the lists equals ``entropy``.
 
     Entropy rises with temperature, so bisection on a logarithmic scale finds it.
@@ -37,12 +35,11 @@ def matching_temperature(
     Args:
         teacher: scores (candidates,) per list.
         entropy: the target in nats, for example the student's.
-        low: lower end of the search.
-        high: upper end of the search.
 
     Returns:
-        The temperature; an end of the range where even that does not reach the target.
+        The temperature, from 1e-4 to 1e3; an end of that range where even that does not reach the target.
     """
+    low, high = 1e-4, 1e3
     for _ in range(60):
         middle = float(np.sqrt(low * high))
         if mean_entropy(teacher, middle) < entropy:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 from torch import Tensor, nn
 from transformers import EarlyStoppingCallback
@@ -18,6 +17,7 @@ from densespec.distillation.objective import ListCollator, ListwiseDistillation,
 from densespec.errors import InputError
 from densespec.runtime.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.runtime.progress import say
+from densespec.runtime.training_arguments import shared_arguments
 from densespec.runtime.training_log import Report, dev_curve
 
 if TYPE_CHECKING:
@@ -134,43 +134,24 @@ def train(
     # batches of like size: InfoNCE grows with the number of passages in a batch
     dev_batch = math.ceil(len(dev) / math.ceil(len(dev) / batch_size))
     falling = final_share < 1
-    on_gpu = torch.cuda.is_available()
     checkpointing: dict[str, Any] = {}
     if gradient_checkpointing:
         checkpointing = {
             "gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False},
         }  # fmt: skip
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(checkpoints),
+        **shared_arguments(
+            checkpoints, steps=total, learning_rate=learning_rate, weight_decay=weight_decay,
+            warmup_share=warmup_share, eval_steps=eval_steps,
+            metric="eval_ndcg_at_10" if judged else "eval_loss", seed=seed,
+        ),
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=dev_batch,
-        max_steps=total,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        warmup_steps=round(warmup_share * total),
         lr_scheduler_type="polynomial" if falling else "constant_with_warmup",
         lr_scheduler_kwargs={"lr_end": final_share * learning_rate, "power": 1.0} if falling else {},
-        max_grad_norm=1.0,
-        eval_strategy="steps",
-        eval_steps=eval_steps,
-        save_strategy="steps",
-        save_steps=eval_steps,
-        save_total_limit=2,
-        logging_steps=eval_steps,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_ndcg_at_10" if judged else "eval_loss",
-        greater_is_better=judged,
-        restore_callback_states_from_checkpoint=True,
-        use_cpu=not on_gpu,
         **checkpointing,
         ddp_broadcast_buffers=False,  # nothing in them changes
-        dataloader_pin_memory=on_gpu,
-        seed=seed,
-        data_seed=seed,
-        report_to=[],
-        disable_tqdm=False,  # off by default at the log level that quiet_libraries sets
-        remove_unused_columns=False,
-    )
+    )  # fmt: skip
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for several processes, not DataParallel
     # one after the other: the first process removes what is not complete
     with arguments.main_process_first(local=False):

@@ -11,8 +11,8 @@ import yaml
 
 from densespec.evaluation.verdict import SHIP, Verdict
 from densespec.io.atomic import replacing_folder, write_text
+from densespec.retrieval.measures import MEASURE_TITLES
 
-MEASURE_TITLES = {"ndcg_at_10": "nDCG@10", "recall_at_100": "Recall@100", "mrr_at_10": "MRR@10"}
 ROW_TITLES = {
     "untuned": "untuned model",
     "specialised": "**specialised model**",

@@ -1,7 +1,7 @@
-"""What differences between two runs on the same queries mean: intervals, tests, and what could be seen.
+"""What differences between two runs on the same queries mean: tests, and what could be seen.
 
-Sources: percentile bootstrap (Efron, 1979; Sakai, SIGIR 2006), paired randomisation test (Fisher;
-Smucker, Allan and Carterette, CIKM 2007), Holm's step-down correction (1979).
+Sources: paired randomisation test (Fisher; Smucker, Allan and Carterette, CIKM 2007), Holm's step-down
+correction (1979).
 """
 
 from __future__ import annotations
@@ -29,35 +29,6 @@ class Counts(NamedTuple):
     wins: int
     losses: int
     ties: int
-
-
-def bootstrap_interval(
-    values: Array, *, resamples: int, seed: int, level: float = 0.95
-) -> tuple[Array, Array]:
-    """Percentile bootstrap intervals of column means; all columns share the resampled queries.
-
-    Args:
-        values: float (queries, columns).
-        resamples: how often queries are drawn with replacement.
-        seed: of the draws.
-        level: coverage, between 0 and 1.
-
-    Returns:
-        Lower and upper limits, float64 (columns,) each.
-    """
-    queries = len(values)
-    generator = np.random.default_rng(seed)
-    chunk = max(1, min(resamples, CELLS // queries))
-    means = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        drawn = generator.integers(0, queries, size=(size, queries))
-        cells = drawn + np.arange(size)[:, None] * queries
-        counts = np.bincount(cells.ravel(), minlength=size * queries).reshape(size, queries)
-        means.append(counts.astype(np.float64) @ values / queries)
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
-    return low, high
 
 
 def randomisation_test(differences: Array, *, permutations: int, seed: int) -> Array:

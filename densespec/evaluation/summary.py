@@ -7,13 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from densespec.evaluation.significance import (
-    bootstrap_interval,
-    count_signs,
-    detectable_effect,
-    holm,
-    randomisation_test,
-)
+from densespec.evaluation.significance import count_signs, detectable_effect, holm, randomisation_test
+from densespec.retrieval.bootstrap import bootstrap_interval
 from densespec.retrieval.measures import MEASURES
 
 Array = np.ndarray[Any, Any]
@@ -115,19 +110,16 @@ def compare(
     }
 
 
-def kind_means(
-    scores: Scores, kinds: Sequence[str], measure: str = "ndcg_at_10"
-) -> dict[str, dict[str, Any]]:
-    """Mean of one measure per kind of query and row, and how many queries that is.
+def kind_means(scores: Scores, kinds: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Mean nDCG@10 per kind of query and row, and how many queries that is.
 
     Args:
         scores: per-query measures.
         kinds: kind of each query; ``""`` is shown as ``unspecified``.
-        measure: which one.
     """
     names = np.asarray([kind or "unspecified" for kind in kinds])
     return {
         str(kind): {"queries": int((names == kind).sum())}
-        | {row: float(values[measure][names == kind].mean()) for row, values in scores.items()}
+        | {row: float(values["ndcg_at_10"][names == kind].mean()) for row, values in scores.items()}
         for kind in sorted(set(names.tolist()))
     }

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from densespec.errors import InputError
 from densespec.generation.chat import Request, chat_requests
@@ -15,31 +11,7 @@ from densespec.generation.embedding import student_name
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import model_location, require_pinned
-from densespec.runtime.fingerprint import digest
-from densespec.runtime.scratch import Shard, load_shard, map_shards
-
-
-class Answer(NamedTuple):
-    """A model's answer.
-
-    Attributes:
-        text: all of it; post-processing finds the query in it.
-        prompt_tokens: of the request.
-        completion_tokens: of the answer.
-    """
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class Kept(NamedTuple):
-    """An answer as a shard keeps it; ``seconds`` is its share of its shard's."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
+from densespec.runtime.answers import Answer, Answers
 
 
 def write_in_shards(
@@ -72,48 +44,14 @@ def write_in_shards(
     )  # fmt: skip
     # "whole": not what earlier versions kept, which ended at the first line break
     decides = (name, "whole", identity, llm.temperature, llm.max_tokens, llm.template_options)
-    keys = [digest(*decides, request) for request in requests]
-    kept = kept_answers(setting.scratch)
-    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
-
-    def compute(part: Sequence[tuple[str, Request]]) -> Shard:
-        started = time.monotonic()
-        answers = answer([request for _, request in part])
-        return {
-            "key": np.array([key for key, _ in part]),
-            "text": np.array([_storable(given.text) for given in answers]),
-            "tokens": np.array([given[1:] for given in answers], dtype=np.int64),
-            "seconds": np.full(len(part), (time.monotonic() - started) / len(part)),
-        }
-
-    shards = map_shards(
-        setting.scratch, list(missing.items()), llm.shard_size,
-        lambda part: digest([key for key, _ in part]), compute, f"{name} {kind}",
-    )  # fmt: skip
-    for _, shard in shards:
-        kept.update(_rows(shard))
-    used = [kept[key] for key in keys]
-    setting.usage[name] = {
-        "requests": len(used),
-        "prompt_tokens": sum(given.prompt_tokens for given in used),
-        "completion_tokens": sum(given.completion_tokens for given in used),
-        "seconds": sum(given.seconds for given in used),
-    }
+    answers = Answers(
+        setting.scratch, decides, answer, shard_size=llm.shard_size, label=f"{name} {kind}"
+    )
+    given = answers(requests)
+    setting.usage[name] = answers.usage() | {"seconds": sum(one.seconds for one in given)}
     model = student_name(llm.model, llm.revision)
-    for passage, given in zip(passages, used, strict=True):
-        yield Written(passage, given.text, setting.prompt.version, model)
-
-
-def kept_answers(folder: Path) -> dict[str, Kept]:
-    """All answers in the shards of a folder, by key."""
-    shards = (load_shard(path) for path in sorted(folder.glob("*.npz")))
-    return {key: kept for shard in shards if shard for key, kept in _rows(shard).items()}
-
-
-def _rows(shard: Shard) -> dict[str, Kept]:
-    columns = (shard[name].tolist() for name in ("key", "text", "tokens", "seconds"))
-    rows = zip(*columns, strict=True)
-    return {key: Kept(text, prompt, completion, seconds) for key, text, (prompt, completion), seconds in rows}
+    for passage, one in zip(passages, given, strict=True):
+        yield Written(passage, one.text, setting.prompt.version, model)
 
 
 def llm_location(model: str, revision: str | None, trust_remote_code: bool) -> str:
@@ -140,8 +78,3 @@ def require_model(model: str) -> None:
             found="''",
             remedy="name it, for example -S generate.llm.model=Qwen/Qwen3-4B-Instruct-2507",
         )
-
-
-def _storable(text: str) -> str:
-    """The text; half of a surrogate pair, which no file can hold, is replaced."""
-    return text.strip().encode("utf-8", "replace").decode("utf-8")

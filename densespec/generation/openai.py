@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from densespec.generation.chat import Request
-from densespec.generation.language_model import Answer, require_model, write_in_shards
+from densespec.generation.language_model import require_model, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
+from densespec.runtime.answers import Answer
 from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key
 
 
@@ -33,11 +34,10 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
         fixed["extra_body"] = {"chat_template_kwargs": llm.template_options}
 
     def answer(requests: Sequence[Request]) -> list[Answer]:
-        completions = ask_all(
+        return ask_all(
             address, key, [{**fixed, **request._asdict()} for request in requests], "generate.openai",
             concurrency=own.concurrency, timeout=own.timeout, retries=own.retries,
         )  # fmt: skip
-        return [Answer(*completion) for completion in completions]
 
     yield from write_in_shards("openai", [address, llm.model], answer, passages, kind, setting)
     used = setting.usage["openai"]

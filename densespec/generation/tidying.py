@@ -1,6 +1,6 @@
 """Taking off what a language model puts around the query it was asked for, and telling a refusal.
 
-Every writer's text goes through :func:`tidy` before the filters; a bare query comes out as it went in.
+Every writer's text goes through :func:`find_query` before the filters; a bare query comes out as it went in.
 """
 
 from __future__ import annotations
@@ -58,17 +58,10 @@ MENTION = re.compile(
 )
 
 
-def tidy(text: str) -> str:
-    """The query in a language model's answer: one line without preamble, list marks, quotes and Markdown.
-
-    ``""`` if no line holds one.
-    """
-    return find_query(text)[0]
-
-
 def find_query(text: str) -> tuple[str, int]:
-    """The query as :func:`tidy` gives it, and how many lines of preamble stand above it.
+    """The query in a language model's answer, and how many lines of preamble stand above it.
 
+    The query is one line without preamble, list marks, quotes and Markdown; ``""`` if no line holds one.
     It is the first line that holds anything beside marks and preambles and does not announce the next one.
     """
     lines = [line for line in THOUGHT.sub("", text).splitlines() if _says_something(line)]

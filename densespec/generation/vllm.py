@@ -12,10 +12,11 @@ from typing import Any
 
 from densespec.errors import InputError
 from densespec.generation.chat import Request
-from densespec.generation.language_model import Answer, llm_location, write_in_shards
+from densespec.generation.language_model import llm_location, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import student_fingerprint
+from densespec.runtime.answers import Answer
 from densespec.runtime.scratch import die_with_parent
 
 #: Requests and what is the same for all of them → answers.

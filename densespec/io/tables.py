@@ -8,6 +8,7 @@ from typing import Any
 
 from densespec.errors import InputError
 from densespec.io.atomic import replacing
+from densespec.records import Passage
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -46,3 +47,8 @@ def read_table(path: Path) -> dict[str, list[Any]]:
             found=str(error).splitlines()[0],
             remedy="`dvc pull` or `dvc repro` brings it back",
         ) from None
+
+
+def passages_of(table: Mapping[str, Sequence[Any]]) -> list[Passage]:
+    """The passages of a corpus table (columns ``id``, ``title``, ``text``), by row number."""
+    return [Passage(*row) for row in zip(table["id"], table["title"], table["text"], strict=True)]

@@ -31,7 +31,6 @@ def line_chart(
     series: Sequence[Series],
     *,
     x_label: str,
-    digits: int = 3,
     baseline: tuple[str, float] | None = None,
     marked: tuple[str, float] | None = None,
 ) -> Html:
@@ -41,7 +40,6 @@ def line_chart(
         title: caption.
         series: lines; those without points are left out.
         x_label: what the x axis counts.
-        digits: decimals of the tooltips.
         baseline: name and height of a horizontal line.
         marked: name and x of a vertical line.
     """
@@ -79,7 +77,7 @@ def line_chart(
         path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in placed)
         parts.append(tag("path", d=path, cls=f"line {line.cls}"))
         for (x, y), (step, value) in zip(placed, line.points, strict=True):
-            tip = tag("title", f"{line.name}, {x_label} {count(step)}: {number(value, digits)}")
+            tip = tag("title", f"{line.name}, {x_label} {count(step)}: {number(value)}")
             parts.append(tag("circle", tip, cx=_n(x), cy=_n(y), r="2.6", cls=f"dot {line.cls}"))
     legend = [tag("span", tag("i", cls=f"key {line.cls}"), line.name) for line in series]
     if baseline:
@@ -138,14 +136,13 @@ def interval_mark(value: float, low: float, high: float, span: float, sense: str
     )
 
 
-def stacked_bar(parts: Sequence[tuple[str, float, str]], total: float | None = None) -> Html:
+def stacked_bar(parts: Sequence[tuple[str, float, str]]) -> Html:
     """A horizontal bar of labelled shares.
 
     Args:
         parts: label, size and class of each share.
-        total: size of the whole bar; the sum of the parts if None.
     """
-    whole = total or sum(size for _, size, _ in parts) or 1
+    whole = sum(size for _, size, _ in parts) or 1
     return tag(
         "div",
         *(

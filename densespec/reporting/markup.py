@@ -36,10 +36,10 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
     return Html(f"<{name}{given}>{join(children)}</{name}>")
 
 
-def join(parts: Iterable[object], between: str = "") -> Html:
+def join(parts: Iterable[object]) -> Html:
     """Parts one after another; text is escaped, None is left out."""
     return Html(
-        between.join(
+        "".join(
             part if isinstance(part, Html) else html.escape(str(part), quote=True)
             for part in parts
             if part is not None

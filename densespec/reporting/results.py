@@ -8,8 +8,8 @@ from typing import Any
 
 from densespec.reporting.charts import change_mark, interval_mark, stacked_bar
 from densespec.reporting.markup import Html, count, equation, join, number, p_value, signed, table, tag, words
+from densespec.retrieval.measures import MEASURE_TITLES
 
-MEASURE_TITLES = {"ndcg_at_10": "nDCG@10", "recall_at_100": "Recall@100", "mrr_at_10": "MRR@10"}
 ROW_TITLES = {
     "untuned": "Untuned model",
     "specialised": "Specialised model",

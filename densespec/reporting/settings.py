@@ -17,16 +17,16 @@ class _AnySection(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-def settings_of(domain: str, root: Path = Path()) -> dict[str, Any]:
+def settings_of(domain: str) -> dict[str, Any]:
     """Top-level values and sections of params.yaml, the domain's own parameters merged in."""
-    shared = read_yaml(root / "params.yaml")
+    shared = read_yaml(Path("params.yaml"))
     return {
-        name: load_section(name, _AnySection, domain, root).model_dump() if isinstance(value, dict) else value
+        name: load_section(name, _AnySection, domain).model_dump() if isinstance(value, dict) else value
         for name, value in shared.items()
         if name not in LEFT_OUT
     }
 
 
-def overrides_of(domain: str, root: Path = Path()) -> dict[str, Any]:
+def overrides_of(domain: str) -> dict[str, Any]:
     """The domain's own parameters, by section."""
-    return read_yaml(root / "conf" / "domains" / f"{domain}.yaml")
+    return read_yaml(Path("conf", "domains", f"{domain}.yaml"))

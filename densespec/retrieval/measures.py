@@ -8,6 +8,8 @@ from densespec.records import Qrel, Run
 
 #: Our names (MLflow refuses an ``@``) → ir_measures' names.
 MEASURES = {"ndcg_at_10": "nDCG@10", "recall_at_100": "R@100", "mrr_at_10": "RR@10"}
+#: What people call them.
+MEASURE_TITLES = {"ndcg_at_10": "nDCG@10", "recall_at_100": "Recall@100", "mrr_at_10": "MRR@10"}
 
 
 def per_query(

@@ -9,11 +9,12 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from densespec.errors import InputError
+from densespec.runtime.answers import Answer
 
 OPENAI = "https://api.openai.com/v1"
 NO_KEY = "no-key-needed"  # the client insists on one
@@ -37,14 +38,6 @@ class EndpointConfig(BaseModel):
     retries: int = Field(default=8, ge=0, description="of one request, each after a longer pause")
     price_in: float = Field(default=0.0, ge=0, description="of a million prompt tokens, in any currency")
     price_out: float = Field(default=0.0, ge=0, description="of a million completion tokens")
-
-
-class Completion(NamedTuple):
-    """A model's answer; ``text`` is empty where the endpoint's filter refused the request."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
 
 
 def endpoint_and_key(base_url: str, section: str) -> tuple[str, str]:
@@ -99,7 +92,7 @@ def ask_all(
     concurrency: int,
     timeout: float,
     retries: int,
-) -> list[Completion]:
+) -> list[Answer]:
     """Answers in the order of the requests.
 
     Args:
@@ -115,14 +108,14 @@ def ask_all(
         InputError: one of them failed for good; the others are given up.
     """
 
-    async def asked() -> list[Completion]:
+    async def asked() -> list[Answer]:
         from openai import AsyncOpenAI
 
         turns = asyncio.Semaphore(concurrency)
         async with AsyncOpenAI(base_url=address, api_key=key, max_retries=0, timeout=timeout) as client:
             endpoint = _Endpoint(client, key, section, timeout, retries)
 
-            async def in_turn(request: Mapping[str, Any]) -> Completion:
+            async def in_turn(request: Mapping[str, Any]) -> Answer:
                 async with turns:
                     return await endpoint.ask(request)
 
@@ -144,7 +137,7 @@ class _Endpoint:
         self.timeout, self.retries = timeout, retries
         self.opens = 0.0  # time.monotonic() before which nothing is sent
 
-    async def ask(self, request: Mapping[str, Any]) -> Completion:
+    async def ask(self, request: Mapping[str, Any]) -> Answer:
         """One answer, with retries: exponential backoff with jitter, or as long as the endpoint says."""
         problem = ""
         for attempt in range(self.retries + 1):
@@ -164,7 +157,7 @@ class _Endpoint:
             f"limit of rate lower {self.section}.concurrency, for slow answers raise its timeout",
         )
 
-    async def _try(self, request: Mapping[str, Any]) -> tuple[Completion | None, str]:
+    async def _try(self, request: Mapping[str, Any]) -> tuple[Answer | None, str]:
         """The answer, or what went wrong if another try may help."""
         import openai
 
@@ -174,7 +167,7 @@ class _Endpoint:
             return _completion(completion), ""
         except openai.APIStatusError as error:
             if error.code == "content_filter":  # these texts alone, and for good: an empty answer
-                return Completion("", 0, 0), ""
+                return Answer("", 0, 0), ""
             problem = self._told(error)
             if error.status_code not in RETRIED and error.status_code < 500:
                 raise InputError(
@@ -213,10 +206,10 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
         return max(0.0, seconds - (time.time() if now is None else now))
 
 
-def _completion(completion: Any) -> Completion:
+def _completion(completion: Any) -> Answer:
     try:
         text = completion.choices[0].message.content or ""
     except (AttributeError, IndexError, TypeError):
         raise ValueError(f"not a chat completion: {str(completion)[:80]!r}") from None
     used = completion.usage
-    return Completion(str(text), *((used.prompt_tokens, used.completion_tokens) if used else (0, 0)))
+    return Answer(str(text), *((used.prompt_tokens, used.completion_tokens) if used else (0, 0)))

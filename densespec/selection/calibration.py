@@ -15,23 +15,19 @@ Array = np.ndarray[Any, Any]
 TIE_BREAK = 0.01
 
 
-def calibrate(
-    scores: Sequence[Array], low: float = 1.0, high: float = 99.0, like: Sequence[Array] | None = None
-) -> list[Array]:
+def calibrate(scores: Sequence[Array], like: Sequence[Array] | None = None) -> list[Array]:
     """Map scores linearly so that their 1st and 99th percentiles become 0 and 1.
 
     Not clipped: order and distances within a list are what the student learns from.
 
     Args:
         scores: one array (candidates,) per query; empty ones are passed through.
-        low: percentile that becomes 0.
-        high: percentile that becomes 1.
         like: scores whose percentiles count; None for these themselves.
     """
     filled = [values for values in (scores if like is None else like) if len(values)]
     if not filled:
         return list(scores)
-    bottom, top = np.percentile(np.concatenate(filled), [low, high])
+    bottom, top = np.percentile(np.concatenate(filled), [1, 99])
     span = max(float(top - bottom), 1e-9)
     return [((values - bottom) / span).astype(np.float32) for values in scores]
 

@@ -5,65 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from densespec.errors import InputError
-from densespec.records import Qrel
 from densespec.retrieval.agreement import kendall_tau
-from densespec.retrieval.measures import mean
-from densespec.retrieval.weights import best_weights, ndcg_of_lists
+from densespec.retrieval.judged import Judged
+from densespec.retrieval.weights import best_weights
 
 Array = np.ndarray[Any, Any]
-
-
-class Judged(NamedTuple):
-    """The judged dev queries.
-
-    Attributes:
-        query_ids: of queries that have judgements.
-        candidates: passage ids of each one's candidates.
-        qrels: their judgements.
-    """
-
-    query_ids: Sequence[str]
-    candidates: Sequence[Sequence[str]]
-    qrels: Sequence[Qrel]
-
-    def grades(self) -> list[Array]:
-        """Grade of every candidate, 0 without a judgement: one array (candidates,) per query."""
-        known = {(qrel.query_id, qrel.passage_id): qrel.grade for qrel in self.qrels}
-        return [
-            np.array([max(0, known.get((query_id, passage), 0)) for passage in passages], dtype=np.float64)
-            for query_id, passages in zip(self.query_ids, self.candidates, strict=True)
-        ]
-
-    def ndcg_at_10(self, scores: Sequence[Array]) -> float:
-        """Mean nDCG@10 of the candidates in the order of ``scores``."""
-        return mean(ndcg_of_lists(self.query_ids, self.candidates, scores, self.qrels))
-
-
-def judged_dev(
-    table: Mapping[str, Sequence[Any]], passage_ids: Sequence[str], qrels: Sequence[Qrel]
-) -> tuple[list[int], Judged]:
-    """The dev queries that have judgements: their rows in the table of candidates, and what is judged.
-
-    Args:
-        table: of the stage mine: ``query_id``, ``split``, and ``passages`` as row numbers.
-        passage_ids: id of each row of the corpus.
-        qrels: judgements of the dev queries.
-    """
-    with_judgements = {qrel.query_id for qrel in qrels}
-    numbers = [
-        number
-        for number, (query_id, split) in enumerate(zip(table["query_id"], table["split"], strict=True))
-        if split == "dev" and query_id in with_judgements
-    ]
-    query_ids = [table["query_id"][number] for number in numbers]
-    candidates = [[passage_ids[row] for row in table["passages"][number]] for number in numbers]
-    mined = set(query_ids)
-    return numbers, Judged(query_ids, candidates, [qrel for qrel in qrels if qrel.query_id in mined])
 
 
 def agreement(scores: Mapping[str, Sequence[Array]]) -> dict[str, float]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from densespec.errors import InputError
 from densespec.records import Qrel
-from densespec.retrieval.weights import ndcg_of_lists
 from densespec.runtime.progress import say
 from densespec.teaching.measuring import mean_difference
 from densespec.teaching.teachers import Material
@@ -45,13 +44,11 @@ def audit_teacher(material: Material, scores: Sequence[Array], seed: int) -> dic
         basis = "source passages of generated queries"
     if not numbers:
         return {"basis": "none: no judged dev queries and no generated queries", "queries": 0}
-    ids = [material.query_ids[n] for n in numbers]
-    lists = [material.candidate_ids(n) for n in numbers]
-    wanted = set(ids)
-    qrels = [qrel for qrel in qrels if qrel.query_id in wanted]
-    teacher = ndcg_of_lists(ids, lists, [scores[n] for n in numbers], qrels)
-    student = ndcg_of_lists(ids, lists, [material.dense[n] for n in numbers], qrels)
-    differences = np.asarray([teacher[query] - student[query] for query in sorted(wanted)])
+    judged = material.judged(numbers, qrels)
+    teacher, student = (
+        judged.ndcg_per_query([given[n] for n in numbers]) for given in (scores, material.dense)
+    )
+    differences = np.asarray([teacher[query] - student[query] for query in sorted(teacher)])
     return {
         "basis": basis,
         "queries": len(numbers),

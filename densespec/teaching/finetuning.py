@@ -17,12 +17,12 @@ from transformers import AutoConfig, EarlyStoppingCallback
 
 from densespec.errors import InputError
 from densespec.io.jsonl import read_json, write_json
-from densespec.records import Qrel
-from densespec.retrieval.weights import ndcg_of_lists
 from densespec.runtime.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.runtime.progress import say
+from densespec.runtime.training_arguments import shared_arguments
 from densespec.runtime.training_log import Report, dev_curve
 from densespec.teaching.cross_encoder import keep_last_layer_exact
+from densespec.teaching.dev import DevLists
 from densespec.teaching.labels import Labelled, draw_negatives
 from densespec.teaching.loading import devices, loading, model_options
 
@@ -36,16 +36,6 @@ RELEVANT = 100.0
 FORWARD_PAIRS = 32
 #: What the trainer logs → its name in a curve.
 CURVE = {"loss": "train_loss", "eval_ndcg_at_10": "dev_ndcg_at_10"}
-
-
-class DevLists(NamedTuple):
-    """Lists that a model is measured on; all aligned but ``qrels``."""
-
-    query_ids: Sequence[str]
-    queries: Sequence[str]
-    candidates: Sequence[Sequence[int]]
-    passage_ids: Sequence[Sequence[str]]
-    qrels: Sequence[Qrel]
 
 
 class Finetuned(NamedTuple):
@@ -152,38 +142,16 @@ def finetune(
     """
     from datasets import Dataset
 
-    steps = -(-len(pairs) * passes // batch_size)
-    total = min(max_steps, steps)
-    eval_steps = min(eval_steps, total)
-    on_gpu = torch.cuda.is_available()
+    total = min(max_steps, -(-len(pairs) * passes // batch_size))
     arguments = CrossEncoderTrainingArguments(
-        output_dir=str(checkpoints),
+        **shared_arguments(
+            checkpoints, steps=total, learning_rate=learning_rate, weight_decay=weight_decay,
+            warmup_share=warmup_share, eval_steps=min(eval_steps, total), metric="eval_ndcg_at_10", seed=seed,
+        ),
         per_device_train_batch_size=batch_size,
-        max_steps=total,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        warmup_steps=round(warmup_share * total),
         lr_scheduler_type="linear",
-        max_grad_norm=1.0,
         bf16=bfloat16,
-        eval_strategy="steps",
-        eval_steps=eval_steps,
-        save_strategy="steps",
-        save_steps=eval_steps,
-        save_total_limit=2,
-        logging_steps=eval_steps,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_ndcg_at_10",
-        greater_is_better=True,
-        restore_callback_states_from_checkpoint=True,
-        use_cpu=not on_gpu,
-        dataloader_pin_memory=on_gpu,
-        seed=seed,
-        data_seed=seed,
-        report_to=[],
-        disable_tqdm=False,  # off by default at the log level that quiet_libraries sets
-        remove_unused_columns=False,
-    )
+    )  # fmt: skip
     arguments._n_gpu = min(arguments.n_gpu, 1)
     last, state = last_complete(checkpoints)
     arguments.eval_on_start = last is None  # a checkpoint remembers it
@@ -194,7 +162,7 @@ def finetune(
         args=arguments,
         train_dataset=Dataset.from_dict({"drawing": range(len(pairs) * passes)}),
         evaluator=evaluator,
-        loss=ListNetLoss(encoder, mini_batch_size=-1 if on_gpu else FORWARD_PAIRS),
+        loss=ListNetLoss(encoder, mini_batch_size=-1 if torch.cuda.is_available() else FORWARD_PAIRS),
         data_collator=_Collator(pairs, queries, passages, negatives, seed),
         callbacks=[EarlyStoppingCallback(patience), MarkComplete(), Report(log)],
     )
@@ -227,7 +195,7 @@ def dev_ndcg(
             pairs, batch_size=FORWARD_PAIRS, activation_fn=nn.Identity(), show_progress_bar=False
         )
     ends = np.cumsum([len(rows) for rows in dev.candidates])
-    return ndcg_of_lists(dev.query_ids, dev.passage_ids, np.split(scores, ends[:-1]), dev.qrels)
+    return dev.judged.ndcg_per_query(np.split(scores, ends[:-1]))
 
 
 class _Collator:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densespec.records import Passage, Qrel
+from densespec.records import Passage
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.encoding import SHARD_TEXTS, encode, token_shards
-from densespec.retrieval.measures import mean
-from densespec.retrieval.weights import best_weights, ndcg_of_lists
+from densespec.retrieval.judged import Judged
+from densespec.retrieval.weights import best_weights
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
 
@@ -235,26 +235,20 @@ def mix(
 def choose_weights(
     components: Mapping[str, Sequence[Array]],
     scales: Mapping[str, float],
-    query_ids: Sequence[str],
-    candidates: Sequence[Sequence[str]],
-    qrels: Sequence[Qrel],
-    step: float = 0.1,
+    judged: Judged,
 ) -> tuple[dict[str, float], float]:
-    """Weights on a grid over the simplex with the best mean nDCG@10 on judged dev queries.
+    """Weights with the best mean nDCG@10 on judged dev queries, see :func:`best_weights`.
 
     Args:
-        components: per component one array (candidates,) for each of ``query_ids``.
+        components: per component one array (candidates,) for each of the judged queries.
         scales: see :func:`list_scales`.
-        query_ids: the judged dev queries.
-        candidates: passage ids per query.
-        qrels: judgements of these queries.
-        step: distance of grid points; the grid's ties go to the most even weights.
+        judged: the judged dev queries.
 
     Returns:
         Weights (sum 1) and their nDCG@10.
     """
 
     def quality(weights: dict[str, float]) -> float:
-        return mean(ndcg_of_lists(query_ids, candidates, mix(components, scales, weights), qrels))
+        return judged.ndcg_at_10(mix(components, scales, weights))
 
-    return best_weights(COMPONENTS, quality, step)
+    return best_weights(COMPONENTS, quality)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from densespec.errors import InputError
 from densespec.records import Qrel
 from densespec.runtime.seeds import generator_for, seed_for
 
@@ -25,6 +26,53 @@ class Labelled(NamedTuple):
     query: int
     positive: int
     negatives: Sequence[int]
+
+
+def labelled_pairs(
+    table: Mapping[str, Sequence[Any]],
+    passages: Mapping[str, Sequence[Any]],
+    qrels: Sequence[Qrel],
+    *,
+    labels: str,
+    max_margin: float | None,
+) -> tuple[list[Labelled], dict[str, int]]:
+    """The pairs of :func:`human_labels`, of :func:`synthetic_labels`, or of both.
+
+    Args:
+        table: candidates of the stage mine.
+        passages: the corpus: ``id`` and ``hash``.
+        qrels: of training queries.
+        labels: ``"human"``, ``"synthetic"``, ``"both"``, or ``"auto"``: synthetic where people gave none.
+        max_margin: see :func:`synthetic_labels`.
+
+    Returns:
+        The pairs, and how many are ``human`` and ``synthetic``, and candidates ``dropped``.
+
+    Raises:
+        InputError: no pair.
+    """
+    row_of = {passage_id: row for row, passage_id in enumerate(passages["id"])}
+    human: list[Labelled] = []
+    synthetic: list[Labelled] = []
+    dropped = 0
+    if labels != "synthetic":
+        human = human_labels(
+            qrels, table["query_id"], table["split"], table["passages"], row_of, passages["hash"]
+        )
+    if labels in ("synthetic", "both") or (labels == "auto" and not human):
+        dense = [np.asarray(values, dtype=np.float32) for values in table["dense"]]
+        synthetic, dropped = synthetic_labels(
+            table["source_id"], table["passages"], dense, row_of, passages["hash"], max_margin
+        )
+    if not human and not synthetic:
+        raise InputError(
+            f"params.yaml: teacher_finetune.labels = {labels}",
+            expected="labelled queries with candidates",
+            found=f"{len(qrels)} judgements of log queries, no generated query that fits",
+            remedy="bring labels (densespec new-domain --log-split train --train-labels), or generated "
+            "queries (labels: synthetic)",
+        )
+    return [*human, *synthetic], {"human": len(human), "synthetic": len(synthetic), "dropped": dropped}
 
 
 def human_labels(

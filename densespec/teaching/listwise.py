@@ -10,78 +10,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from densespec.errors import InputError
-from densespec.runtime.endpoint import Completion
-from densespec.runtime.fingerprint import digest
 from densespec.runtime.progress import progress
-from densespec.runtime.scratch import Shard, load_shard, map_shards
 
 Array = np.ndarray[Any, Any]
 #: What can be wrong with an answer: no passage's number in it, some left out, repeated, or made up.
 FAULTS = ("unreadable", "incomplete", "repeated", "unknown")
 CHARS_PER_WORD = 10  # where passages are cut at the latest: not every script has spaces
 ENOUGH = 20  # answers, none of which can be read, are enough to give up
-
-
-class Answers:
-    """Answers to prompts, each kept in a shard under all that decides it, so that none is bought twice.
-
-    Args:
-        folder: where shards live.
-        identity: what decides the answers beside the prompts: address, model, options.
-        complete: the model; one completion per prompt, in order.
-    """
-
-    def __init__(
-        self, folder: Path, identity: Sequence[Any], complete: Callable[[Sequence[str]], Sequence[Completion]]
-    ) -> None:
-        self._folder, self._identity, self._complete = folder, identity, complete
-        self._kept: dict[str, Completion] = {}
-        for path in sorted(folder.glob("*.npz")):
-            self._keep(load_shard(path))
-        self._used: set[str] = set()
-
-    def __call__(self, prompts: Sequence[str]) -> list[str]:
-        """The model's answer to each; those that are new become one shard."""
-        keys = [digest(self._identity, prompt) for prompt in prompts]
-        self._used.update(keys)
-        new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._kept}
-        shards = map_shards(
-            self._folder, list(new.items()), max(1, len(new)), lambda part: digest([key for key, _ in part]),
-            self._ask, "",
-        )  # fmt: skip
-        for _, shard in shards:
-            self._keep(shard)
-        return [self._kept[key].text for key in keys]
-
-    def usage(self) -> dict[str, float]:
-        """Requests and tokens behind all answers that were given, in however many runs they were bought."""
-        used = [self._kept[key] for key in self._used]
-        return {
-            "requests": len(used),
-            "prompt_tokens": sum(answer.prompt_tokens for answer in used),
-            "completion_tokens": sum(answer.completion_tokens for answer in used),
-        }
-
-    def _ask(self, part: Sequence[tuple[str, str]]) -> Shard:
-        completions = self._complete([prompt for _, prompt in part])
-        # half of a surrogate pair, which no file can hold, is replaced
-        texts = [given.text.encode("utf-8", "replace").decode("utf-8") for given in completions]
-        return {
-            "key": np.array([key for key, _ in part]),
-            "text": np.array(texts),
-            "tokens": np.array([given[1:] for given in completions], dtype=np.int64),
-        }
-
-    def _keep(self, shard: Shard | None) -> None:
-        if shard:
-            rows = zip(*(shard[name].tolist() for name in ("key", "text", "tokens")), strict=True)
-            self._kept |= {key: Completion(text, *tokens) for key, text, tokens in rows}
 
 
 def listwise_scores(

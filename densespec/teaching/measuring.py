@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from densespec.runtime.seeds import generator_for
+from densespec.retrieval.bootstrap import bootstrap_interval
+from densespec.runtime.seeds import seed_for
 
 Array = np.ndarray[Any, Any]
 RESAMPLES = 10_000
@@ -14,6 +15,6 @@ RESAMPLES = 10_000
 
 def mean_difference(differences: Array, seed: int) -> dict[str, float]:
     """Mean of differences per query (queries,), and its 95 % bootstrap interval: difference, low, high."""
-    picks = generator_for(seed, "audit").integers(0, len(differences), (RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[picks].mean(axis=1), [2.5, 97.5])
-    return {"difference": float(differences.mean()), "low": float(low), "high": float(high)}
+    column = differences[:, None]
+    low, high = bootstrap_interval(column, resamples=RESAMPLES, seed=seed_for(seed, "audit"))
+    return {"difference": float(differences.mean()), "low": float(low[0]), "high": float(high[0])}

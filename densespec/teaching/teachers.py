@@ -13,8 +13,10 @@ from densespec.io.jsonl import read_json
 from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
+from densespec.retrieval.judged import Judged, judged_dev, judged_lists
 from densespec.retrieval.student import load_student, student_fingerprint
-from densespec.runtime.endpoint import Completion, ask_all, cost_of, endpoint_and_key
+from densespec.runtime.answers import Answer, Answers
+from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key
 from densespec.teaching.causal import load_causal
 from densespec.teaching.config import PairModelConfig, ScoreConfig
 from densespec.teaching.cross_encoder import load_cross_encoder
@@ -27,7 +29,7 @@ from densespec.teaching.hybrid import (
     list_scales,
     mix,
 )
-from densespec.teaching.listwise import Answers, listwise_scores
+from densespec.teaching.listwise import listwise_scores
 from densespec.teaching.loading import FINETUNED_NOTE, batch_tokens_for
 from densespec.teaching.pairs import PairModel, pair_scores
 from densespec.teaching.seq2seq import load_seq2seq
@@ -55,16 +57,12 @@ class Material(NamedTuple):
 
     def judged_dev(self) -> list[int]:
         """Numbers of the dev queries that have judgements."""
-        judged = {qrel.query_id for qrel in self.dev}
-        return [
-            number
-            for number, (split, query_id) in enumerate(zip(self.splits, self.query_ids, strict=True))
-            if split == "dev" and query_id in judged
-        ]
+        return judged_dev(self.query_ids, self.splits, self.dev)
 
-    def candidate_ids(self, number: int) -> list[str]:
-        """Passage ids of one query's candidates."""
-        return [self.passages[row].id for row in self.candidates[number]]
+    def judged(self, numbers: Sequence[int], qrels: Sequence[Qrel]) -> Judged:
+        """The queries of these numbers with their candidates and judgements."""
+        passage_ids = [passage.id for passage in self.passages]
+        return judged_lists(numbers, self.query_ids, self.candidates, passage_ids, qrels)
 
     def contents(self) -> list[str]:
         """What models read of each passage."""
@@ -113,9 +111,7 @@ def hybrid(
             weights, _ = choose_weights(
                 {name: [lists[n] for n in numbers] for name, lists in components.items()},
                 scales,
-                [material.query_ids[n] for n in numbers],
-                [material.candidate_ids(n) for n in numbers],
-                material.dev,
+                material.judged(numbers, material.dev),
             )
             rule = f"best nDCG@10 on {len(numbers)} judged dev queries"
         else:
@@ -196,17 +192,18 @@ def listwise_llm(
     if settings.template_options:
         fixed["extra_body"] = {"chat_template_kwargs": settings.template_options}
 
-    def complete(prompts: Sequence[str]) -> list[Completion]:
+    def complete(prompts: Sequence[str]) -> list[Answer]:
         chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
         return ask_all(
             address, key, [{**fixed, "messages": messages} for messages in chats], section,
             concurrency=settings.concurrency, timeout=settings.timeout, retries=settings.retries,
         )  # fmt: skip
 
-    answers = Answers(scratch, [address, fixed], complete)
+    answers = Answers(scratch, [[address, fixed]], complete)
     scores, counts = listwise_scores(
-        answers, material.queries, material.contents(), material.candidates, top=settings.top,
-        window=settings.window, stride=settings.stride, passage_words=settings.passage_words,
+        lambda prompts: [answer.text for answer in answers(prompts)],
+        material.queries, material.contents(), material.candidates, top=settings.top, window=settings.window,
+        stride=settings.stride, passage_words=settings.passage_words,
         instruction=settings.instruction, at_once=4 * settings.concurrency,
     )  # fmt: skip
     usage = answers.usage()

@@ -34,7 +34,7 @@ CLOSING_SECONDS = 15.0
 
 
 @contextmanager
-def live_run(stage: str, domain: str, fingerprint: str, *, scratch_key: str = "") -> Iterator[Log]:
+def live_run(stage: str, domain: str, fingerprint: str) -> Iterator[Log]:
     """Record a stage's curves in MLflow while it runs.
 
     A thread does all the talking, so a slow server does not slow the stage; the first failure is
@@ -47,7 +47,6 @@ def live_run(stage: str, domain: str, fingerprint: str, *, scratch_key: str = ""
         fingerprint: identity of the work (code, parameters, inputs), ``-part`` added where a stage makes
             several runs. ``densespec sync`` links the run to every commit whose
             ``metrics/<domain>/<stage>.json`` has the same ``fingerprint``.
-        scratch_key: key of the scratch folder or checkpoint that the work uses.
 
     Yields:
         ``log(metrics, step)``: metric name → value at a step; returns at once, never raises.
@@ -55,7 +54,7 @@ def live_run(stage: str, domain: str, fingerprint: str, *, scratch_key: str = ""
     if os.environ.get("DENSESPEC_TRACKING", "").lower() in ("off", "0", "false", "no"):
         yield lambda metrics, step: None
         return
-    recorder = _Recorder(stage, domain, fingerprint, scratch_key)
+    recorder = _Recorder(stage, domain, fingerprint)
     status = "FAILED"
     try:
         yield recorder.log
@@ -68,9 +67,8 @@ def live_run(stage: str, domain: str, fingerprint: str, *, scratch_key: str = ""
 
 
 class _Recorder:
-    def __init__(self, stage: str, domain: str, fingerprint: str, scratch_key: str) -> None:
-        self._stage, self._domain = stage, domain
-        self._fingerprint, self._scratch_key = fingerprint, scratch_key
+    def __init__(self, stage: str, domain: str, fingerprint: str) -> None:
+        self._stage, self._domain, self._fingerprint = stage, domain, fingerprint
         self._items: queue.SimpleQueue[tuple[dict[str, float], int, int] | str] = queue.SimpleQueue()
         self._warned = False
         self._thread: threading.Thread | None = None
@@ -117,7 +115,6 @@ class _Recorder:
             "densespec.stage": self._stage,
             "densespec.domain": self._domain,
             "densespec.fingerprint": self._fingerprint,
-            "densespec.scratch": self._scratch_key,
             "densespec.params": digest(parameters),
             "densespec.code": code_md5(Path("code") / f"{self._stage}.txt"),
             "densespec.experiment": os.environ.get("DVC_EXP_NAME", ""),

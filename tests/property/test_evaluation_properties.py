@@ -7,13 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from densespec.evaluation.measures import measure_run, ranked
-from densespec.evaluation.significance import (
-    bootstrap_interval,
-    count_signs,
-    holm,
-    randomisation_test,
-)
+from densespec.evaluation.significance import count_signs, holm, randomisation_test
 from densespec.records import Qrel
+from densespec.retrieval.bootstrap import bootstrap_interval
 
 numbers = st.lists(st.floats(-1, 1, allow_nan=False).map(lambda x: round(x, 4)), min_size=1, max_size=40)
 

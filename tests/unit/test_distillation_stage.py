@@ -18,13 +18,10 @@ from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.io.trec import write_qrels
 from densespec.retrieval.student import load_student
+from stages import distill
 from tests.tiny_models import WORDS, tiny_bi_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import distill  # noqa: E402
-
 torch.set_num_threads(1)
 PASSAGES, QUERIES, DEPTH = 30, 24, 10
 QUICK = {

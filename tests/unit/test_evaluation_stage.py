@@ -19,13 +19,10 @@ from densespec.io.trec import read_run, write_qrels
 from densespec.records import Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.dense import search
+from stages import evaluate
+from tests.tiny_models import WORDS, tiny_bi_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import evaluate  # noqa: E402
-from tests.tiny_models import WORDS, tiny_bi_encoder  # noqa: E402
-
 ROWS = ["untuned", "specialised", "control", "bm25", "hybrid", "teacher"]
 
 

@@ -15,12 +15,8 @@ from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.io.trec import write_qrels
 from densespec.records import Qrel
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import forgetting  # noqa: E402
-from tests.tiny_models import PROMPTS, tiny_bi_encoder  # noqa: E402
+from stages import forgetting
+from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 PASSAGES = [
     "open a file and read its lines",

@@ -11,12 +11,12 @@ import pytest
 from densespec.errors import InputError
 from densespec.generation.chat import Request, chat_requests
 from densespec.generation.config import GenerateConfig
-from densespec.generation.language_model import Answer, write_in_shards
 from densespec.generation.prompt import Example, Prompt
 from densespec.generation.transformers import answers, load_engine
 from densespec.generation.transformers import write as transformers
 from densespec.generation.writer import Setting
 from densespec.records import Passage
+from densespec.runtime.answers import Answer
 from tests.tiny_models import tiny_language_model
 
 PROMPT = Prompt("question/1", "Ask.\n\nPassage:\n{passage}\n", (Example("ein Fluss", "was fließt?"),))
@@ -214,19 +214,6 @@ def test_a_passage_of_other_scripts(llama, tmp_path):
     ]
     texts = written(llama, tmp_path, passages)
     assert all(isinstance(text, str) and text.encode("utf-8") for text in texts)
-
-
-def test_texts_come_out_of_shards_as_they_went_in(llama, tmp_path):
-    said = ["  だ?  ", "", "zwei\nZeilen", "half \ud83d of a pair", "\nnichts"]
-
-    def answer(requests):
-        return [Answer(text, 1, 2) for text in said[: len(requests)]]
-
-    made = setting(llama, tmp_path, PASSAGES[:5], llm={"shard_size": 5})
-    for _ in range(2):
-        texts = [w.text for w in write_in_shards("test", [], answer, PASSAGES[:5], "question", made)]
-        assert texts == ["だ?", "", "zwei\nZeilen", "half ? of a pair", "nichts"]
-    assert made.usage["test"]["completion_tokens"] == 10
 
 
 def test_names_what_is_wrong_with_a_model(llama, tmp_path):

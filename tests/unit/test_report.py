@@ -21,11 +21,7 @@ from densespec.reporting.charts import interval_mark, line_chart, nice_ticks, so
 from densespec.reporting.explorer import Compared, explorer_data, explorer_section
 from densespec.reporting.markup import Html, join, json_block, number, p_value, shorten, signed, tag
 from densespec.reporting.queries import gather_examples
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import report  # noqa: E402
+from stages import report
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'\u2028"
 MEASURES = ("ndcg_at_10", "recall_at_100", "mrr_at_10")

@@ -17,13 +17,9 @@ from densespec.records import Qrel
 from densespec.teaching.causal import load_causal
 from densespec.teaching.cross_encoder import load_cross_encoder
 from densespec.teaching.seq2seq import load_seq2seq
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import score  # noqa: E402
-from tests.teacher_params import score_config  # noqa: E402
-from tests.tiny_models import tiny_cross_encoder, tiny_decoder, tiny_t5  # noqa: E402
+from stages import score
+from tests.teacher_params import score_config
+from tests.tiny_models import tiny_cross_encoder, tiny_decoder, tiny_t5
 
 TEXTS = ["open a file", "a socket connects to a server", "vaccine dose", "flow over a wing", "open a file"]
 TITLES = ["", "network", "", "", ""]

@@ -17,12 +17,9 @@ from densespec.io.trec import write_qrels
 from densespec.records import Qrel
 from densespec.selection.calibration import calibrate, isotonic, standardise
 from densespec.selection.ensemble import agreement, ensemble
+from stages import select
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import select  # noqa: E402
-
 QUERIES, DEV, CANDIDATES = 12, 8, 6
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from densespec.errors import InputError
 from densespec.records import Qrel
+from densespec.retrieval.judged import Judged
 from densespec.selection.calibration import TIE_BREAK, calibrate, comparable, isotonic, standardise
-from densespec.selection.ensemble import Judged, choose_weights, ensemble, judged_dev
+from densespec.selection.ensemble import choose_weights, ensemble
 
 
 def pool_adjacent_violators(scores, grades):
@@ -72,19 +73,6 @@ def test_dev_scores_go_to_the_scale_of_the_training_scores(method, to_scale):
     np.testing.assert_array_equal(np.concatenate(train), np.concatenate(to_scale(scores)))
     np.testing.assert_array_equal(on_dev[0], train[2])
     assert [len(values) for values in on_dev] == [9, 0, 1]
-
-
-def test_judged_dev_queries_and_their_grades():
-    table = {
-        "query_id": ["a", "b", "c", "d"], "split": ["dev", "train", "dev", "dev"],
-        "passages": [[1, 0], [0], [2, 1], []],
-    }  # fmt: skip
-    qrels = [Qrel("a", "x", 2), Qrel("b", "x", 1), Qrel("d", "y", 1), Qrel("a", "y", -1), Qrel("e", "x", 1)]
-    numbers, judged = judged_dev(table, ["x", "y", "z"], qrels)
-    assert numbers == [0, 3]
-    assert judged == Judged(["a", "d"], [["y", "x"], []], [qrels[0], qrels[2], qrels[3]])
-    assert [values.tolist() for values in judged.grades()] == [[0, 2], []]
-    assert judged.ndcg_at_10([np.array([0.0, 1.0]), np.zeros(0)]) == pytest.approx(0.5)
 
 
 @pytest.fixture

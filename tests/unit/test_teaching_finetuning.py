@@ -18,18 +18,17 @@ from densespec.io.tables import write_table
 from densespec.io.trec import write_qrels
 from densespec.records import Qrel
 from densespec.retrieval.config import Bm25Config, StudentConfig
+from densespec.retrieval.judged import Judged
 from densespec.teaching import finetuning
 from densespec.teaching.cross_encoder import keep_last_layer_exact, load_cross_encoder
-from densespec.teaching.finetuning import RELEVANT, DevLists, dev_ndcg, starting_point
+from densespec.teaching.dev import DevLists
+from densespec.teaching.finetuning import RELEVANT, dev_ndcg, starting_point
 from densespec.teaching.teachers import TEACHERS, Material
+from stages import teacher_finetune
+from tests.teacher_params import score_config
 from tests.tiny_models import WORDS, tiny_bi_encoder, tiny_cross_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import teacher_finetune  # noqa: E402
-from tests.teacher_params import score_config  # noqa: E402
-
 torch.set_num_threads(1)
 PASSAGES, TRAINING, DEV, DEPTH = 24, 20, 8, 6
 QUICK = {
@@ -137,10 +136,8 @@ def test_what_cannot_be_started_from_is_refused(tmp_path):
 def test_dev_ndcg_is_that_of_pairs_scored_one_by_one(encoder_folder):
     model, _ = starting_point(str(encoder_folder), None, 48, 1)
     passages = ["open a file", "a socket", "vaccine dose of a study", "heat", "the wing of a bird"]
-    dev = DevLists(
-        ["a", "b"], ["file", "bird"], [[3, 0, 1], [4, 2]], [["p3", "p0", "p1"], ["p4", "p2"]],
-        [Qrel("a", "p0", 1), Qrel("b", "p2", 1)],
-    )  # fmt: skip
+    lists, labels = [["p3", "p0", "p1"], ["p4", "p2"]], [Qrel("a", "p0", 1), Qrel("b", "p2", 1)]
+    dev = DevLists("", [0, 1], ["file", "bird"], [[3, 0, 1], [4, 2]], Judged(["a", "b"], lists, labels))
     expected = {}
     for query_id, query, rows, relevant in zip("ab", dev.queries, dev.candidates, (0, 2), strict=True):
         scores = {row: float(model.predict([(query, passages[row])])[0]) for row in rows}

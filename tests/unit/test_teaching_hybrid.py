@@ -10,7 +10,7 @@ from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.encoding import encode
-from densespec.retrieval.weights import ndcg_of_lists
+from densespec.retrieval.judged import Judged
 from densespec.teaching import hybrid, teachers
 from densespec.teaching.hybrid import (
     COMPONENTS,
@@ -186,14 +186,14 @@ def planted(best, queries=12, length=15, seed=0):
     ids = [f"q{n}" for n in range(queries)]
     candidates = [[f"p{n}-{place}" for place in range(length)] for n in range(queries)]
     qrels = [Qrel(ids[n], candidates[n][int(good[n].argmax())], 1) for n in range(queries)]
-    return components, ids, candidates, qrels
+    return components, Judged(ids, candidates, qrels)
 
 
 @pytest.mark.parametrize("best", COMPONENTS)
 def test_a_planted_best_component_is_found(best):
-    components, ids, candidates, qrels = planted(best)
+    components, judged = planted(best)
     scales = list_scales(components)
-    weights, quality = choose_weights(components, scales, ids, candidates, qrels)
+    weights, quality = choose_weights(components, scales, judged)
     assert quality == 1.0
     assert weights[best] == pytest.approx(0.6), (
         "the least weight that outvotes the rest: ties go to even weights"
@@ -203,38 +203,26 @@ def test_a_planted_best_component_is_found(best):
 
 def test_chosen_weights_have_the_quality_they_claim_and_no_single_component_beats_them():
     random = np.random.default_rng(3)
-    _, ids, candidates, qrels = planted("dense")
-    truth = {(qrel.query_id, qrel.passage_id) for qrel in qrels}
+    _, judged = planted("dense")
     components = {
-        name: [
-            random.normal(size=15) + power * np.array([(query, c) in truth for c in rows])
-            for query, rows in zip(ids, candidates, strict=True)
-        ]
+        name: [random.normal(size=15) + power * grades for grades in judged.grades()]
         for name, power in zip(COMPONENTS, (0.5, 1.0, 1.5, 0.1), strict=True)
     }
     scales = list_scales(components)
-    weights, quality = choose_weights(components, scales, ids, candidates, qrels)
+    weights, quality = choose_weights(components, scales, judged)
 
     def quality_of(weights):
-        return np.mean(list(ndcg_of_lists(ids, candidates, mix(components, scales, weights), qrels).values()))
+        return np.mean(list(judged.ndcg_per_query(mix(components, scales, weights)).values()))
 
     assert quality == pytest.approx(quality_of(weights), abs=1e-6)
     assert all(quality >= quality_of({name: 1.0}) - 1e-6 for name in COMPONENTS)
 
 
 def test_without_a_difference_all_components_weigh_the_same():
-    components, ids, candidates, qrels = planted("bm25")
+    components, judged = planted("bm25")
     same = dict.fromkeys(COMPONENTS, components["bm25"])
-    weights, _ = choose_weights(same, list_scales(same), ids, candidates, qrels)
+    weights, _ = choose_weights(same, list_scales(same), judged)
     assert sorted(weights.values()) == pytest.approx([0.2, 0.2, 0.3, 0.3])
-
-
-def test_ndcg_of_lists_orders_by_score_and_keeps_ties_in_order():
-    found = ndcg_of_lists(
-        ["a", "b"], [["x", "y", "z"], ["x", "y"]], [np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0])],
-        [Qrel("a", "z", 1), Qrel("b", "x", 1)],
-    )  # fmt: skip
-    assert found == pytest.approx({"a": 1 / np.log2(3), "b": 1.0})
 
 
 def material(query_vectors, **changes):
@@ -267,7 +255,7 @@ def score(folder, tmp_path, query_vectors, config):
 def test_material_knows_its_judged_queries_and_candidates(query_vectors):
     given = material(query_vectors)
     assert given.judged_dev() == [0, 1]
-    assert given.candidate_ids(1) == ["p2", "p0", "p5", "p3"]
+    assert given.judged([1], given.dev) == Judged(["q1"], [["p2", "p0", "p5", "p3"]], given.dev[1:2])
 
 
 @pytest.mark.parametrize(

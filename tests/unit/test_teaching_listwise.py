@@ -29,14 +29,11 @@ from densespec.teaching.listwise import (
     shown,
     window_starts,
 )
+from stages import score
 from tests.openai_server import Endpoint, openai_server
 from tests.teacher_params import score_config
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from stages import score  # noqa: E402
-
 KEY = "sk-a-secret-of-the-tests"
 QUERIES, CANDIDATES = 12, 9
 

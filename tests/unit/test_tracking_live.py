@@ -57,7 +57,7 @@ def initialised(repository, database):
 
 def test_a_run_has_curves_tags_and_the_parameters_of_its_stage(initialised, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "bold-name")
-    with live_run("distill", "d", "f1", scratch_key="key7") as log:
+    with live_run("distill", "d", "f1") as log:
         for step in range(3):
             log({"loss": 1.0 / (step + 1), "nDCG@10": 0.5}, step)
     client, (run,) = runs_of("d")
@@ -68,7 +68,6 @@ def test_a_run_has_curves_tags_and_the_parameters_of_its_stage(initialised, monk
     assert tags["densespec.fingerprint"] == "f1"
     assert tags["densespec.stage"] == "distill"
     assert tags["densespec.domain"] == "d"
-    assert tags["densespec.scratch"] == "key7"
     assert tags["densespec.experiment"] == "bold-name"
     assert len(tags["densespec.code"]) == 32
     curve = client.get_metric_history(run.info.run_id, "loss")
