@@ -251,7 +251,6 @@ def row(name: str, metrics: Path, spent: Spent, reused: bool) -> list[str]:
     if against:
         difference = f"{against['difference']:+.3f} [{against['low']:+.3f}, {against['high']:+.3f}]"
         p = "< 0.0001" if against["p"] < 0.0001 else f"{against['p']:.4f}"
-    teachers = [mean(rows, key) for key in rows if key.startswith("teacher")]
     verdict = f"failed (exit code {spent.code})" if spent.code else evaluate.get("verdict", "")
     return [
         name,
@@ -260,8 +259,7 @@ def row(name: str, metrics: Path, spent: Spent, reused: bool) -> list[str]:
         *(mean(rows, key) for key in ("untuned", "specialised")),
         difference,
         p,
-        *(mean(rows, key) for key in ("control", "bm25", "hybrid")),
-        " / ".join(teachers),
+        *(mean(rows, key) for key in ("control", "bm25", "hybrid", "teacher")),
         verdict,
         f"{spent.seconds / 60:.1f}{'*' if reused else ''}",
         f"{spent.peak / 1e9:.1f}",
