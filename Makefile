@@ -8,6 +8,8 @@ PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 comma := ,
 bin := .venv/bin
 stamp := .venv/installed-$(subst $(comma),-,$(EXTRAS))
+# the extra vllm needs other versions of some packages; the first pin of a name counts
+pins := $(if $(findstring vllm,$(EXTRAS)),constraints-vllm.txt) constraints.txt
 # `python` in dvc.yaml and `densespec` are those of .venv
 export PATH := $(CURDIR)/$(bin):$(PATH)
 
@@ -20,7 +22,8 @@ help: ## this page
 	@printf '%s\n' 'variables, for example: make install PYTHON=/opt/python3.12/bin/python3.12' \
 	  '  PYTHON          interpreter of a new .venv (default: the first of python3.12, python3.11, python3' \
 	  '                  and python3.13 that runs and is 3.11 to 3.13)' \
-	  '  EXTRAS          parts of pyproject.toml to install (default: cpu,dev; after `make clean` also gpu,dev)' \
+	  '  EXTRAS          parts of pyproject.toml to install (default: cpu,dev; after `make clean` also gpu,dev' \
+	  '                  or gpu,vllm,dev)' \
 	  '  PYTEST_OPTIONS  default: -n 2 --dist loadgroup; for example: -x tests/unit' \
 	  '' \
 	  'afterwards: source .venv/bin/activate; dvc repro; densespec --help'
@@ -56,7 +59,7 @@ endif
 
 runs := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-$(stamp): pyproject.toml constraints.txt
+$(stamp): pyproject.toml $(pins)
 	@if $(bin)/densespec --version >/dev/null 2>&1; then exit 0; fi; \
 	for candidate in $(or $(PYTHON),python3.12 python3.11 python3 python3.13); do \
 	  if "$$candidate" -c '$(runs)' >/dev/null 2>&1; then \
@@ -69,6 +72,7 @@ $(stamp): pyproject.toml constraints.txt
 	  "  found:    $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1)" \
 	  '  remedy:   install one (on Debian and Ubuntu also python3-venv), or name it: make install PYTHON=PATH' >&2; \
 	exit 2
-	$(bin)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
+	awk -F== '!seen[$$1]++' $(pins) > .venv/constraints.txt
+	$(bin)/python -m pip install -c .venv/constraints.txt -e '.[$(EXTRAS)]'
 	@rm -f .venv/installed-*
 	@touch $@

@@ -32,9 +32,7 @@ import numpy as np
 import yaml
 from real_collections import (
     COLLECTIONS,
-    LABELLED,
     ROOT,
-    copy_folder,
     environment_for,
     git,
     heading,
@@ -42,7 +40,6 @@ from real_collections import (
     source_of,
     table,
     timed,
-    with_recordings,
 )
 
 from densespec.evaluation.significance import holm
@@ -154,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ("pydocs", "scifact", "scifact-log", "nl2bash", "nl2bash-log", *LABELLED)
+    names = ("pydocs", "scifact", "scifact-log", "nl2bash", "nl2bash-log", "nl2bash-labels")
     parser.add_argument("--domain", required=True, choices=names)
     parser.add_argument("--data", type=Path, help="folder of BEIR folders; not for pydocs")
     parser.add_argument(
@@ -260,20 +257,16 @@ def prepare(domain: Domain, data: Path | None) -> None:
                 str(domain.clone), f"ablations of {commit[:10]}", f"those of {made.read_text()[:10]}", remedy
             )
         return
-    base = domain.name.removesuffix("-labels")
-    if data is None and base in COLLECTIONS:
+    if data is None and domain.name in COLLECTIONS:
         refuse("--data", "a folder of BEIR folders", "nothing", "name it")
     shutil.rmtree(domain.clone, ignore_errors=True)
     domain.figures.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(domain.clone)], check=True)
     overrides = domain.clone / "conf" / "domains" / f"{domain.name}.yaml"
-    if data is not None and base in COLLECTIONS:
-        beside = domain.figures.parent
-        folder = with_dev(source_of(base, [base], data), beside / "beir")
-        if domain.name in LABELLED:
-            folder = with_recordings(folder, beside / "recorded")
+    if data is not None and domain.name in COLLECTIONS:
+        folder = with_dev(source_of(domain.name, [domain.name], data), domain.figures.parent / "beir")
         shutil.copyfile(domain.clone / "conf" / "collections" / f"{domain.name}.yaml", overrides)
-        about = COLLECTIONS[base]
+        about = COLLECTIONS[domain.name]
         card = ["--title", about.title, "--licence", about.licence, *about.options]
         code, _ = domain.call(
             "densespec.cli", "new-domain", domain.name, "--force", "--from", str(folder), *card
@@ -282,7 +275,8 @@ def prepare(domain: Domain, data: Path | None) -> None:
             sys.exit(code)
     values = yaml.safe_load(overrides.read_text(encoding="utf-8"))
     values["distill"]["control"] = False
-    if base.startswith("scifact"):  # as published: its dev queries must not choose the teacher's weights
+    # as published: scifact's dev queries must not choose the teacher's weights
+    if domain.name.startswith("scifact"):
         values["score"] = {"hybrid": {"min_dev_queries": 1_000_000}}
     overrides.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     made.write_text(commit, encoding="utf-8")
@@ -293,7 +287,10 @@ def with_dev(source: Path, target: Path) -> Path:
 
     Where ``source`` has no dev split, a third of its training queries (by a hash of their id) becomes it.
     """
-    copy_folder(source, target)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for folder in (target, *filter(Path.is_dir, target.iterdir())):
+        folder.chmod(0o755)  # the source may be read-only
     train, dev = target / "qrels" / "train.tsv", target / "qrels" / "dev.tsv"
     head, *rows = train.read_text(encoding="utf-8").splitlines()
     if not dev.is_file():

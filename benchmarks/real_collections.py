@@ -69,9 +69,8 @@ COLLECTIONS = {
     "cranfield": Collection("cranfield", "Cranfield", "unknown"),
     "nl2bash-log": NL2BASH._replace(options=LOG),
     "nl2bash": NL2BASH,
-    "nl2bash-labels": NL2BASH,
+    "nl2bash-labels": NL2BASH._replace(options=("--recorded-split", "train")),
 }
-LABELLED = ("nl2bash-labels",)
 
 
 class Spent(NamedTuple):
@@ -172,8 +171,6 @@ def run(name: str, source: Path, clone: Path, environment: dict[str, str]) -> Sp
     overrides = clone / "conf" / "collections" / f"{name}.yaml"
     if overrides.is_file():
         shutil.copyfile(overrides, clone / "conf" / "domains" / f"{name}.yaml")
-    if name in LABELLED:
-        source = with_recordings(source, clone.parent / "recorded" / name)
     card = ["--title", collection.title, "--licence", collection.licence]
     commands = [
         ["densespec.cli", "new-domain", name, "--force", "--from", str(source), *card, *collection.options],
@@ -185,37 +182,6 @@ def run(name: str, source: Path, clone: Path, environment: dict[str, str]) -> Sp
             spent = timed([sys.executable, "-m", module, *options], clone, environment)
             code, seconds, peak = spent.code, seconds + spent.seconds, max(peak, spent.peak)
     return Spent(code, seconds, peak)
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Copy a BEIR folder, which may be read-only, into one that can be changed."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, copy_function=shutil.copyfile)
-    for folder in (target, *filter(Path.is_dir, target.iterdir())):
-        folder.chmod(0o755)
-
-
-def with_recordings(source: Path, target: Path) -> Path:
-    """A copy of a BEIR folder in which the relevant pairs of its train split are recorded queries."""
-    from densespec.io.jsonl import read_jsonl, write_jsonl
-    from densespec.records import Passage, passage_hash
-
-    copy_folder(source, target)
-    texts = {row["_id"]: row["text"] for _, row in read_jsonl(source / "queries.jsonl")}
-    hashes = {
-        row["_id"]: passage_hash(Passage(row["_id"], row.get("title") or "", row["text"]))
-        for _, row in read_jsonl(source / "corpus.jsonl")
-    }
-    _, *pairs = (source / "qrels" / "train.tsv").read_text(encoding="utf-8").splitlines()
-    write_jsonl(
-        target / "recorded" / "question.jsonl",
-        [
-            {"passage": hashes[passage], "query": texts[query], "prompt": "human/1", "model": "human"}
-            for query, passage, grade in (pair.split("\t") for pair in pairs)
-            if int(grade) > 0
-        ],
-    )
-    return target
 
 
 def timed(command: list[str], folder: Path, environment: dict[str, str]) -> Spent:
@@ -251,7 +217,6 @@ def row(name: str, metrics: Path, spent: Spent, reused: bool) -> list[str]:
     if against:
         difference = f"{against['difference']:+.3f} [{against['low']:+.3f}, {against['high']:+.3f}]"
         p = "< 0.0001" if against["p"] < 0.0001 else f"{against['p']:.4f}"
-    teachers = [mean(rows, key) for key in rows if key.startswith("teacher")]
     verdict = f"failed (exit code {spent.code})" if spent.code else evaluate.get("verdict", "")
     return [
         name,
@@ -260,8 +225,7 @@ def row(name: str, metrics: Path, spent: Spent, reused: bool) -> list[str]:
         *(mean(rows, key) for key in ("untuned", "specialised")),
         difference,
         p,
-        *(mean(rows, key) for key in ("control", "bm25", "hybrid")),
-        " / ".join(teachers),
+        *(mean(rows, key) for key in ("control", "bm25", "hybrid", "teacher")),
         verdict,
         f"{spent.seconds / 60:.1f}{'*' if reused else ''}",
         f"{spent.peak / 1e9:.1f}",

@@ -1,7 +1,8 @@
 """Evaluate: is the specialised model better than the untuned one on the judged test queries?
 
 Rows: the untuned and the specialised student, the control (trained with InfoNCE only), BM25, its fusion
-with the untuned student, and each teacher as reranker of the candidates, the ceiling of distillation.
+with the untuned student, and the teacher as reranker of the candidates, the ceiling of distillation
+(of several teachers: what they say together, which the student learnt, and each alone).
 Writes TREC runs, per-query measures, means with intervals and paired tests, a leak audit, the verdict
 (ship, no evidence, regression, not tested), and the shipped model: the specialised one on 'ship', else a
 README that says why not.
@@ -55,6 +56,7 @@ def main() -> None:
         "candidates": "folder of the mine stage",
         "scores": "folder with one folder per teacher",
         "lists": "lists.parquet of the select stage: what trained the models",
+        "held-out": "held_out.parquet of the select stage: the scores of several teachers together",
         "specialised": "folder of the specialised model",
         "control": "folder of the model trained with InfoNCE only; its row is left out where there is none",
         "corpus-metrics": "metrics of the corpus stage: its leak counts are passed on, and the licence",
@@ -98,13 +100,17 @@ def main() -> None:
                 )  # fmt: skip
         lists["bm25"] = written_lists(args.candidates / "bm25.parquet")
         lists["hybrid"] = fused_lists(lists["untuned"], lists["bm25"], config.depth, config.fusion_k)
-        for teacher in teachers:
-            scored = read_table(args.scores / teacher / "scores.parquet")
-            lists["teacher" if len(teachers) == 1 else f"teacher-{teacher}"] = teacher_lists(
-                {query_id: mined["passages"][row] for query_id, row in zip(wanted, rows, strict=True)},
-                dict(zip(scored["query_id"], scored["scores"], strict=True)),
-                args.scores / teacher / "scores.parquet",
-            )
+        candidates = {query_id: mined["passages"][n] for query_id, n in zip(wanted, rows, strict=True)}
+        tables = {f"teacher-{name}": args.scores / name / "scores.parquet" for name in teachers}
+        # of a single teacher calibration keeps the order, so its row shows the scores that it gave
+        if len(tables) == 1:
+            tables = {"teacher": tables[f"teacher-{teachers[0]}"]}
+        else:
+            tables = {"teacher": args.held_out} | tables
+        for row, path in tables.items():
+            scored = read_table(path)
+            found = dict(zip(scored["query_id"], scored["scores"], strict=True))
+            lists[row] = teacher_lists(candidates, found, path)
     runs = {row: as_run(listed, passages["id"], config.depth) for row, listed in lists.items()}
     scores = {split: measure_runs(runs, qrels[split], judged[split]) for split in judged}
     blocks = {

@@ -26,7 +26,12 @@ from densespec.reporting.quality import quality_section
 from densespec.reporting.queries import examples_section, funnel_section, gather_examples
 from densespec.reporting.results import kinds_section, notes, results_section, tiles, verdict_banner
 from densespec.reporting.settings import overrides_of, settings_of
-from densespec.reporting.training import curves_section, teachers_section, temperatures_section
+from densespec.reporting.training import (
+    curves_section,
+    finetuned_section,
+    teachers_section,
+    temperatures_section,
+)
 
 
 def main() -> None:
@@ -55,6 +60,7 @@ def main() -> None:
     scored = _metrics(args.metrics / "score", teachers)
     others = [other for other in load_value("forgetting") if other != args.domain]
     elsewhere = _metrics(args.metrics / "forgetting", others)
+    tuned = _metrics(args.metrics, ["teacher_finetune"]).get("teacher_finetune", {})
     audits = {teacher: found.get("audit", {}) for teacher, found in scored.items()}
     passages = read_table(args.passages)
     queries = compared_queries(read_table(args.evaluation / "per_query.parquet"))
@@ -73,6 +79,9 @@ def main() -> None:
         together = [
             ("ensemble", "Teachers together", "Teachers together", ensemble_section(selected, worst))
         ]
+    finetuned = []
+    if tuned.get("model"):
+        finetuned = [("finetuned", "Fine-tuned teacher", "Fine-tuned teacher", finetuned_section(tuned))]
     single = scores[teachers[0]] if len(teachers) == 1 else {}
     examples = gather_examples(
         candidates, read_table(args.lists)["query_id"], single, passages,
@@ -110,6 +119,7 @@ def main() -> None:
             quality_section(generate, selected, kinds),
         ),
         ("teacher", "Teacher", "Teacher audit", teachers_section(scored)),
+        *finetuned,
         *together,
         ("explorer", "Per query", "Query by query", explorer),
         (

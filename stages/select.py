@@ -4,6 +4,7 @@ A generated query is kept when the teacher ranks its source passage first (selec
 candidates are left, and its best score is not among the lowest. What happened to the queries of each
 kind is counted in the metrics: the filter funnel of the report. With several teachers the metrics also
 say how alike they rank, what they weigh, and how they fare on the judged dev queries, alone and together.
+What the teachers together say of the dev and test queries goes into a table of its own, for evaluate.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True, help="judgements of the dev queries")
     parser.add_argument("--candidates", type=Path, required=True)
     parser.add_argument("--scores", type=Path, required=True, help="folder with one folder per teacher")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="table of training lists")
+    parser.add_argument(
+        "--held-out", type=Path, required=True, help="table of the same scores of the dev and test queries"
+    )
     parser.add_argument("--metrics", type=Path, required=True)
     args = parser.parse_args()
     config = load_section("select", SelectConfig, args.domain)
@@ -43,10 +47,11 @@ def main() -> None:
     row_of = {passage_id: row for row, passage_id in enumerate(passages["id"])}
     table = read_table(args.candidates)
     training = [number for number, split in enumerate(table["split"]) if split == "train"]
+    held_out = [number for number, split in enumerate(table["split"]) if split != "train"]
     qrels = read_qrels(args.dev)
     dev = judged_dev(table["query_id"], table["split"], qrels)
     judged = judged_lists(dev, table["query_id"], table["passages"], passages["id"], qrels)
-    scores, calibrated, dev_calibrated = {}, {}, {}
+    scores, calibrated, held_out_calibrated, dev_calibrated = {}, {}, {}, {}
     for teacher in teachers:
         scored = read_table(args.scores / teacher / "scores.parquet")
         if scored["query_id"] != table["query_id"]:
@@ -55,14 +60,16 @@ def main() -> None:
                 found="another set of queries", remedy=f"dvc repro score@{args.domain}-{teacher}",
             )  # fmt: skip
         scores[teacher] = [np.float32(scored["scores"][n]) for n in training]
-        on_dev = [np.float32(scored["scores"][n]) for n in dev]
-        calibrated[teacher], dev_calibrated[teacher] = comparable(
-            config.calibration, scores[teacher], on_dev, judged.grades()
-        )
+        calibrated[teacher], held_out_calibrated[teacher] = comparable(
+            config.calibration, scores[teacher], [np.float32(scored["scores"][n]) for n in held_out],
+            [np.float32(scored["scores"][n]) for n in dev], judged.grades(),
+        )  # fmt: skip
+        of_query = dict(zip(held_out, held_out_calibrated[teacher], strict=True))
+        dev_calibrated[teacher] = [of_query[n] for n in dev]
     weights, rule = choose_weights(config.teacher_weights, dev_calibrated, judged, config.min_dev_queries)
-    mixed = ensemble(calibrated, weights)
+    mixed, held_out_mixed = ensemble(calibrated, weights), ensemble(held_out_calibrated, weights)
     if config.calibration == "zscore":  # what follows expects scores from 0 to 1
-        mixed = calibrate(mixed)
+        mixed, held_out_mixed = calibrate(mixed), calibrate(held_out_mixed, like=mixed)
     source_ids = [table["source_id"][n] for n in training]
     selected, outcomes = select_lists(
         [table["passages"][n] for n in training],
@@ -98,6 +105,13 @@ def main() -> None:
             "passages": [item.passages for item in selected],
             "scores": [item.scores for item in selected],
             "positive": [item.positive for item in selected],
+        },
+    )
+    write_table(
+        args.held_out,
+        {
+            "query_id": [table["query_id"][n] for n in held_out],
+            "scores": [values.tolist() for values in held_out_mixed],
         },
     )
     kinds = [table["kind"][n] for n in training]

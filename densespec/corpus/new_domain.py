@@ -14,6 +14,7 @@ from densespec.corpus.chunking import chunk_passages
 from densespec.corpus.config import SourceCard
 from densespec.corpus.documents import folder_passages
 from densespec.corpus.readers import (
+    LABELLED_KIND,
     SPLITS,
     Row,
     Source,
@@ -31,6 +32,7 @@ from densespec.corpus.table_files import Columns, table_passages, table_queries
 from densespec.errors import InputError
 from densespec.io.atomic import replacing_folder, write_text
 from densespec.io.jsonl import shorten, write_jsonl
+from densespec.io.params import read_yaml
 from densespec.io.trec import read_qrels, write_qrels
 from densespec.records import Query
 from densespec.runtime.seeds import seed_for
@@ -51,6 +53,7 @@ examples:
   densespec new-domain support --from tickets.csv --text-column body --log queries.txt
   densespec new-domain handbook --from ~/handbook
   densespec new-domain scifact --from beir/scifact --log-split train
+  densespec new-domain nl2bash --from beir/nl2bash --recorded-split train
 """
 
 
@@ -104,6 +107,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --log-split, keep the labels too: stage teacher_finetune reads them, nothing else does",
     )
     queries.add_argument(
+        "--recorded-split",
+        choices=["train"],
+        help="take the queries of qrels/train.tsv as if written for the passages that answer them: a student "
+        "learns each with its passage as the positive",
+    )
+    queries.add_argument(
         "--dev-split", choices=["train"], help="take a sample of qrels/train.tsv, with labels, as dev"
     )
     queries.add_argument(
@@ -130,6 +139,13 @@ def main(args: argparse.Namespace) -> None:
     params = Path("params.yaml")
     _check_name(args.name, target, args.force)
     edited = with_domain(params, args.name)
+    if args.recorded_split and LABELLED_KIND not in read_yaml(params).get("kinds", []):
+        raise InputError(
+            params,
+            expected=f"'{LABELLED_KIND}' in the list 'kinds', for --recorded-split",
+            found="other kinds, so nothing would train on these queries",
+            remedy=f"add {LABELLED_KIND} to 'kinds'",
+        )
     found = find(args.path, Columns(args.id_column, args.title_column, args.text_column))
     source = check(found, args)
     write_source(target, source)
@@ -188,12 +204,19 @@ def check(found: Found, args: argparse.Namespace) -> Source:
     """
     qrels = dict(found.qrels)
     qrels |= {split: path for split in SPLITS if (path := getattr(args, f"qrels_{split}"))}
-    if (args.log_split or args.dev_split) and found.train is None:
+    if (args.log_split or args.recorded_split or args.dev_split) and found.train is None:
         raise InputError(
             args.path,
-            expected="qrels/train.tsv in a BEIR folder, for --log-split and --dev-split",
+            expected="qrels/train.tsv in a BEIR folder, for --log-split, --recorded-split and --dev-split",
             found=f"a {found.kind} without it",
             remedy="give the log as a file with --log, the dev judgements with --qrels-dev",
+        )
+    if args.log_split and args.recorded_split:
+        raise InputError(
+            "--log-split, --recorded-split",
+            expected="one of them",
+            found="both, which would train on every query twice",
+            remedy="leave --log-split out to learn from the labels, --recorded-split to leave them unused",
         )
     if args.train_labels and not args.log_split:
         raise InputError(
@@ -220,6 +243,9 @@ def check(found: Found, args: argparse.Namespace) -> Source:
     if args.log_split and found.train:
         log += _train_queries(found.train, queries or {}, only.get("dev", set()))
         only["train"] = {query.id.removeprefix("log-") for query in log}
+    if args.recorded_split and found.train:
+        train = {plain_id(qrel.query_id) for qrel in read_qrels(found.train)}
+        only["labelled"] = train - only.get("dev", set())
     chunk_words = args.chunk_words
     if chunk_words is None:
         chunk_words = FOLDER_CHUNK_WORDS if found.kind == "folder of documents" and not qrels else 0
@@ -247,6 +273,7 @@ def check(found: Found, args: argparse.Namespace) -> Source:
         log=_distinct(log),
         recordings=recordings,
         train=found.train if args.train_labels else None,
+        labelled=found.train if args.recorded_split else None,
         only=only,
     )
 
@@ -363,7 +390,8 @@ def _print_found(args: argparse.Namespace, found: Found, source: Source) -> None
             + (f"; {without:,} without a relevant passage left out" if without else "")
             + (f"; first: {shorten(queries[0].text, 60)}" if queries else "")
         )
-    if counts["queries_in_no_split"] and not args.log_split:
+    split_taken = args.log_split or args.recorded_split
+    if counts["queries_in_no_split"] and not split_taken:
         print(
             f"  unused       {counts['queries_in_no_split']:,} queries that neither split judges"
             + ("" if found.train else " (--log FILE takes queries without judgements)")
@@ -371,10 +399,13 @@ def _print_found(args: argparse.Namespace, found: Found, source: Source) -> None
     sample = f"; first: {shorten(source.log[0].text, 60)}" if source.log else ""
     labelled = f" with {len(source.train):,} judgements" if source.train else ""
     print(f"  query log    {len(source.log):,}{labelled}{sample}")
-    if found.train and not args.log_split:
-        print("               (--log-split train takes the queries of qrels/train.tsv, without their labels)")
+    if found.train and not split_taken:
+        print("               (--log-split train takes the queries of qrels/train.tsv, without their labels;")
+        print("               --recorded-split train with them)")
     if source.recordings:
         print(f"  recordings   {len(source.recordings):,}")
+    if args.recorded_split:
+        print("               (docs/domains.md says which filters to lift for queries of people)")
     print(f"  licence      {card.licence}" + ("" if args.licence else " (--licence says which)"))
 
 

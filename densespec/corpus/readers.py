@@ -21,13 +21,15 @@ from densespec.errors import InputError
 from densespec.io.jsonl import numbered_lines, read_jsonl, shorten
 from densespec.io.params import read_yaml
 from densespec.io.trec import read_qrels
-from densespec.records import Passage, Qrel, Query
+from densespec.records import Passage, Qrel, Query, passage_hash
 
 #: One record of a file: where it stands ("corpus.jsonl:12") and its fields.
 Row = tuple[str, Mapping[str, Any]]
 #: Evaluation splits, in the order of reading.
 SPLITS = ("dev", "test")
 PASSAGE_HASH = re.compile(r"[0-9a-f]{16}")
+#: Kind, prompt and model of recordings that people's labels became.
+LABELLED_KIND, LABELLED_PROMPT, LABELLED_MODEL = "question", "human/1", "human"
 
 
 class EvaluationQuery(NamedTuple):
@@ -240,6 +242,7 @@ def assemble(
     log: list[Query],
     recordings: list[Recording],
     train: Path | None = None,
+    labelled: Path | None = None,
     only: Mapping[str, set[str]] | None = None,
 ) -> Source:
     """Check the parts of a source against one another and assign queries to splits.
@@ -258,7 +261,9 @@ def assemble(
         log: unlabelled queries.
         recordings: recorded queries.
         train: file of judgements of log queries, whose ids stand there without ``log-``.
-        only: split (``train`` too) → ids of the queries to take from its file; all where it isn't named.
+        labelled: file of judgements whose relevant pairs become recorded queries.
+        only: split (``train`` and ``labelled`` too) → ids of the queries to take from its file; all where it
+            isn't named.
 
     Returns:
         The source; its ``counts`` are ``empty_passages``, ``judgements_skipped``,
@@ -268,7 +273,7 @@ def assemble(
         InputError: qrels name unknown queries or passages, a query is in both splits, or judged
             documents are to be cut into chunks.
     """
-    judged_files = [*qrels.values(), *([train] if train else [])]
+    judged_files = [*qrels.values(), *(path for path in (train, labelled) if path)]
     if judged_files and card.chunk_words:
         raise InputError(
             f"chunk_words = {card.chunk_words}",
@@ -310,6 +315,19 @@ def assemble(
         _check_passages(train, judgements, known, empty, may_lack=card.reader == "pydocs")
         labels = [q._replace(query_id=f"log-{q.query_id}") for q in judgements if q.passage_id in known]
         counts["judgements_skipped"] += len(judgements) - len(labels)
+    if labelled:
+        judgements = _judgements(labelled, only.get("labelled") if only else None)
+        _check_queries(labelled, judgements, queries)
+        _check_passages(labelled, judgements, known, empty, may_lack=card.reader == "pydocs")
+        hashes = {passage.id: passage_hash(passage) for passage in passages}
+        texts = {query_id: query.text for query_id, query in (queries or {}).items()}
+        here = [qrel for qrel in judgements if qrel.passage_id in known]
+        recordings = recordings + [
+            Recording(hashes[q.passage_id], LABELLED_KIND, texts[q.query_id], LABELLED_PROMPT, LABELLED_MODEL)
+            for q in here
+            if q.grade >= 1
+        ]
+        counts["judgements_skipped"] += len(judgements) - len(here)
     counts["queries_in_no_split"] = len(queries.keys() - split_of.keys()) if queries else 0
     return Source(card, passages, sorted(evaluation), kept, log, recordings, counts, labels)
 

@@ -205,7 +205,7 @@ def results_table(rows: Mapping[str, Any]) -> str:
 def row_title(row: str) -> str:
     """What a row is called in the card."""
     if row.startswith("teacher-"):
-        return f"teacher {row.removeprefix('teacher-')} as reranker"
+        return f"teacher {row.removeprefix('teacher-')} alone as reranker"
     return ROW_TITLES.get(row, row)
 
 

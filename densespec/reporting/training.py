@@ -1,4 +1,4 @@
-"""Training curves, temperatures, and the audit of the teachers."""
+"""Training curves, temperatures, the audit of the teachers, and how one of them was fine-tuned."""
 
 from __future__ import annotations
 
@@ -106,18 +106,12 @@ def teachers_section(scores: Mapping[str, Mapping[str, Any]]) -> Html:
     span = max([0.01, *(max(abs(audit["low"]), abs(audit["high"])) for audit in audited.values())])
     lines = []
     for teacher, audit in audited.items():
-        sense = "up" if audit["low"] > 0 else "down" if audit["high"] < 0 else "flat"
         lines.append(
             [
                 teacher,
                 number(audit["student"]),
                 number(audit["teacher"]),
-                interval_mark(audit["difference"], audit["low"], audit["high"], span),
-                tag(
-                    "td",
-                    tag("span", signed(audit["difference"]), cls=sense),
-                    tag("span", f" [{signed(audit['low'])}, {signed(audit['high'])}]", cls="range"),
-                ),
+                *_difference(audit, span),
                 f"{count(audit['queries'])} {audit['basis']}",
             ]
         )
@@ -134,3 +128,69 @@ def teachers_section(scores: Mapping[str, Mapping[str, Any]]) -> Html:
         if isinstance(found.get("weights"), dict)
     ]
     return join([table(head, lines, label="Teacher audit"), *settings])
+
+
+def finetuned_section(tuned: Mapping[str, Any]) -> Html:
+    """What the teacher ``finetuned`` learnt from: labels, nDCG@10 on dev before and after, the curve.
+
+    Args:
+        tuned: metrics of the stage teacher_finetune, of a run that trained.
+    """
+    labels, dev, measured = tuned["labels"], tuned["dev"], tuned["ndcg_at_10"]
+    titles = {"human": "human judgements", "synthetic": "generated queries with their source passages"}
+    sources = ", ".join(f"{count(labels[name])} {title}" for name, title in titles.items() if labels[name])
+    said = [
+        f"From {tuned['model']}" + (", an encoder whose head started random" if tuned["random_head"] else ""),
+        f"{count(tuned['train_pairs'])} labelled pairs of {count(tuned['train_queries'])} queries "
+        f"(from {sources})",
+        f"{count(tuned['steps'])} steps, "
+        + (
+            f"weights of step {count(tuned['best_step'])} kept"
+            if tuned["best_step"]
+            else "none of which beat the weights before training, so those were kept"
+        ),
+    ]
+    measured_on = (
+        f"On {count(dev['queries'])} {dev['basis']} and the first {count(dev['depth'])} candidates of each. "
+        "These queries picked the weights, so their figures are a little too kind."
+    )
+    gains = [measured["gain"], measured["over_student"]]
+    span = max([0.01, *(max(abs(gain["low"]), abs(gain["high"])) for gain in gains)])
+    lines = [
+        [title, number(measured[name]), number(measured["after"]), *_difference(gain, span)]
+        for (title, name), gain in zip(
+            (("Before fine-tuning", "before"), ("Untuned student", "student")), gains, strict=True
+        )
+    ]
+    curve, kept = tuned["curves"]["teacher"], ("kept weights", float(tuned["best_step"]))
+    quality = Series("Fine-tuned teacher", _points(curve, "dev_ndcg_at_10"), "c-1")
+    loss = Series("train", _points(curve, "train_loss"), "c-1 dashed")
+    baseline = ("untuned student", measured["student"])
+    figures = [
+        line_chart(f"nDCG@10 on {dev['basis']}", [quality], x_label="step", baseline=baseline, marked=kept),
+        line_chart("Loss", [loss], x_label="step", marked=kept),
+    ]
+    return join(
+        [
+            tag("p", ". ".join(said) + ".", cls="lead"),
+            table(
+                ["Compared with", "its nDCG@10", "fine-tuned teacher's", "", "difference"], lines,
+                label="Fine-tuned teacher",
+            ),
+            tag("p", measured_on, cls="soft"),
+            panels([figure for figure in figures if figure]),
+        ]
+    )  # fmt: skip
+
+
+def _difference(value: Mapping[str, float], span: float) -> list[Html]:
+    """Two cells: a difference with its interval, drawn and in figures."""
+    sense = "up" if value["low"] > 0 else "down" if value["high"] < 0 else "flat"
+    return [
+        interval_mark(value["difference"], value["low"], value["high"], span),
+        tag(
+            "td",
+            tag("span", signed(value["difference"]), cls=sense),
+            tag("span", f" [{signed(value['low'])}, {signed(value['high'])}]", cls="range"),
+        ),
+    ]

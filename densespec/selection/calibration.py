@@ -90,13 +90,18 @@ def isotonic(
 
 
 def comparable(
-    method: str, scores: Sequence[Array], dev: Sequence[Array], grades: Sequence[Array]
+    method: str,
+    scores: Sequence[Array],
+    held_out: Sequence[Array],
+    dev: Sequence[Array],
+    grades: Sequence[Array],
 ) -> tuple[list[Array], list[Array]]:
-    """One teacher's scores, calibrated: those of the training queries, and of the judged dev queries alike.
+    """One teacher's scores, calibrated: those of the training queries, and of the dev and test queries alike.
 
     Args:
         method: ``"percentile"``, ``"zscore"`` or ``"isotonic"``.
         scores: of the training queries' candidates.
+        held_out: of the dev and test queries' candidates.
         dev: of the judged dev queries' candidates.
         grades: of these.
 
@@ -104,6 +109,6 @@ def comparable(
         InputError: see :func:`isotonic`.
     """
     if method == "isotonic":
-        return isotonic(scores, dev, grades), isotonic(dev, dev, grades, like=scores)
+        return isotonic(scores, dev, grades), isotonic(held_out, dev, grades, like=scores)
     to_scale = calibrate if method == "percentile" else standardise
-    return to_scale(scores), to_scale(dev, like=scores)
+    return to_scale(scores), to_scale(held_out, like=scores)

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from densespec.io.params import load_section
-from densespec.records import Passage, passage_hash
 from tests.benchmark_program import load_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +99,7 @@ def test_wrong_rows_end_in_a_message(benchmark: ModuleType, capsys: pytest.Captu
     assert "both" not in benchmark.chosen_rows("", None)
 
 
-def test_training_queries_become_dev_queries_or_recordings(benchmark: ModuleType, tmp_path: Path) -> None:
+def test_training_queries_become_dev_queries(benchmark: ModuleType, tmp_path: Path) -> None:
     source = tmp_path / "beir"
     (source / "qrels").mkdir(parents=True)
     passages = [{"_id": f"p{n}", "title": "", "text": f"passage {n}"} for n in range(30)]
@@ -118,11 +117,6 @@ def test_training_queries_become_dev_queries_or_recordings(benchmark: ModuleType
     (source / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tp1\t1\n")
     made = benchmark.with_dev(source, tmp_path / "same")
     assert (made / "qrels/dev.tsv").read_text() == (source / "qrels/dev.tsv").read_text()
-    made = benchmark.with_recordings(made, tmp_path / "labels")
-    rows = [json.loads(line) for line in (made / "recorded/question.jsonl").read_text().splitlines()]
-    assert [row["query"] for row in rows[:3]] == ["query 0", "query 0", "query 2"]
-    assert rows[1]["passage"] == passage_hash(Passage("p1", "", "passage 1"))
-    assert len(rows) == 30
 
 
 def test_kl_of_lists_of_different_lengths(benchmark: ModuleType) -> None:

@@ -79,3 +79,13 @@ def test_every_direct_dependency_is_pinned_and_none_has_an_address_or_a_local_ve
     for requirement in [*project["dependencies"], *extras["cpu"], *extras["dev"]]:
         name = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert name and re.sub(r"[-_.]+", "-", name[0]).lower() in pinned, requirement
+
+
+def test_the_pins_for_vllm_replace_pins_that_are_there() -> None:
+    plain, other = (
+        dict(re.findall(r"^([\w.-]+)==([0-9][\w.]*)$", (ROOT / file).read_text(), re.MULTILINE))
+        for file in ("constraints.txt", "constraints-vllm.txt")
+    )
+    assert other
+    # the Makefile compares names as they are written
+    assert [name for name in other if plain.get(name, other[name]) == other[name]] == []

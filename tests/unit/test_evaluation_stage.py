@@ -121,6 +121,9 @@ def domain(tmp_path, monkeypatch, models, collection) -> Path:
     write_json(
         tmp_path / "metrics/corpus.json", {"leaks": {"log_equal": 2}, "source": {"licence": "CC0-1.0"}}
     )
+    # the order of both teachers together: the relevant passage last
+    worst = [[-score for score in scores] for scores in perfect[:32]]
+    write_table(tmp_path / "lists/held_out.parquet", {"query_id": names[:32], "scores": worst})
     for name in ("specialised", "control"):
         shutil.copytree(models / name, tmp_path / "models" / name)
     configure(tmp_path)
@@ -140,7 +143,8 @@ def run_stage(folder: Path, monkeypatch) -> dict:
     flags = {
         "domain": "words", "passages": "corpus/passages.parquet", "queries": "corpus/queries.jsonl",
         "test": "corpus/test.tsv", "dev": "corpus/dev.tsv", "candidates": "candidates", "scores": "scores",
-        "lists": "lists/lists.parquet", "specialised": "models/specialised", "control": "models/control",
+        "lists": "lists/lists.parquet", "held-out": "lists/held_out.parquet",
+        "specialised": "models/specialised", "control": "models/control",
         "corpus-metrics": "metrics/corpus.json", "out": "evaluation",
         "metrics": "metrics/evaluate.json", "shipped": "models/shipped",
     }  # fmt: skip
@@ -268,11 +272,18 @@ def test_too_few_queries_several_teachers_and_no_control(domain, monkeypatch):
     result = run_stage(domain, monkeypatch)
     assert result["verdict"] == "not tested"
     assert "24 judged test queries are too few" in result["reason"]
-    assert {"teacher-hybrid", "teacher-cross-encoder"} < set(result["rows"])
+    assert {"teacher", "teacher-hybrid", "teacher-cross-encoder"} < set(result["rows"])
+    together, alone = (
+        read_run(domain / f"evaluation/runs/{row}.trec") for row in ("teacher", "teacher-hybrid")
+    )
+    for number in range(24):
+        query, relevant = f"q{number:02}", f"p{number:02}"
+        assert alone[query][0].passage_id == together[query][-1].passage_id == relevant
+    assert result["dev"]["rows"]["teacher"]["ndcg_at_10"]["mean"] == 0
     assert "control" not in result["rows"]
     assert "specialised_vs_control" not in result
     card = (domain / "models/shipped/README.md").read_text()
-    assert "teacher cross-encoder as reranker" in card
+    assert "| teacher as reranker |" in card and "| teacher cross-encoder alone as reranker |" in card
 
 
 def test_a_missing_model_is_one_message_and_leaves_nothing(domain, monkeypatch):

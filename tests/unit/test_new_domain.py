@@ -15,6 +15,7 @@ from densespec.corpus.new_domain import add_arguments, main
 from densespec.corpus.readers import read_source
 from densespec.corpus.registration import with_domain
 from densespec.errors import InputError
+from densespec.records import passage_hash
 
 PARAMS = """\
 # Parameters.
@@ -119,6 +120,47 @@ def test_train_labels_stay_with_the_log_where_asked(
         file.write("q0\tp2\t1\n")
     with pytest.raises(InputError, match="query 'q0', which is not among the 2 queries"):
         read_source(Path("data/source/tiny"))
+
+
+def test_train_queries_become_recordings_of_the_passages_that_answer_them(
+    beir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (beir / "qrels" / "train.tsv").open("a") as file:
+        file.write("q2\tp3\t2\nq3\tp4\t0\n")
+    (beir / "recorded").mkdir()
+    other = {"passage": "0" * 16, "query": "q", "prompt": "title/1", "model": "m"}
+    (beir / "recorded" / "title.jsonl").write_text(json.dumps(other) + "\n")
+    new_domain("tiny", "--from", beir, "--recorded-split", "train")
+    source = read_source(Path("data/source/tiny"))
+    hashes = {passage.id: passage_hash(passage) for passage in source.passages}
+    pairs = [(f"query number {n}", hashes["p2"]) for n in range(2, 7)] + [("query number 2", hashes["p3"])]
+    recorded = [recording for recording in source.recordings if recording.kind == "question"]
+    assert [(recording.query, recording.passage) for recording in recorded] == pairs
+    assert {(recording.prompt, recording.model) for recording in recorded} == {("human/1", "human")}
+    assert [recording.kind for recording in source.recordings].count("title") == 1
+    assert source.log == source.train == []
+    assert "recordings   7" in capsys.readouterr().out
+
+    dev_options = ("--dev-split", "train", "--dev-queries", "3")
+    new_domain("held", "--from", beir, *dev_options, "--recorded-split", "train")
+    source = read_source(Path("data/source/held"))
+    dev = {query.text for query in source.queries if query.split == "dev"}
+    taken = {recording.query for recording in source.recordings if recording.kind == "question"}
+    assert len(dev) == 3 and len(taken) == 2 and not dev & taken
+
+
+def test_what_recordings_of_train_queries_need(beir: Path) -> None:
+    option = ("--recorded-split", "train")
+    assert "twice" in refused("tiny", "--from", beir, *option, "--log-split", "train").found
+    assert "whole passages" in refused("tiny", "--from", beir, *option, "--chunk-words", "5").expected
+    with (beir / "qrels" / "train.tsv").open("a") as file:
+        file.write("q2\tnone\t1\n")
+    assert refused("tiny", "--from", beir, *option).where.endswith("train.tsv:7")
+    Path("params.yaml").write_text(PARAMS.replace("[question]", "[title]"))
+    assert "'question'" in refused("tiny", "--from", beir, *option).expected
+    (beir / "qrels" / "train.tsv").unlink()
+    Path("params.yaml").write_text(PARAMS)
+    assert "--recorded-split" in refused("tiny", "--from", beir, *option).expected
 
 
 def test_train_labels_become_dev_only_where_asked(beir: Path) -> None:

@@ -20,19 +20,19 @@ from densespec.selection.ensemble import agreement, ensemble
 from stages import select
 
 ROOT = Path(__file__).resolve().parents[2]
-QUERIES, DEV, CANDIDATES = 12, 8, 6
+QUERIES, DEV, TEST, CANDIDATES = 12, 8, 5, 6
 
 
 @pytest.fixture
 def teachers(tmp_path, monkeypatch) -> dict[str, list[np.ndarray]]:
     """Two teachers' scores, the second ones on another scale with outliers; all files are in place.
 
-    The dev queries, which come last, are judged; the second teacher ranks them as they are judged.
+    The dev queries, which come second, are judged; the second teacher ranks them as they are judged.
     """
     random = np.random.default_rng(0)
     monkeypatch.chdir(tmp_path)
-    ids = [f"q{number}" for number in range(QUERIES + DEV)]
-    first = random.normal(size=(QUERIES + DEV, CANDIDATES))
+    ids = [f"q{number}" for number in range(QUERIES + DEV + TEST)]
+    first = random.normal(size=(len(ids), CANDIDATES))
     second = np.exp(2 * first + random.normal(size=first.shape))
     scores = {"hybrid": [np.float32(row) for row in first], "causal": [np.float32(row) for row in second]}
     rows = [f"p{row}" for row in range(CANDIDATES)]
@@ -41,13 +41,14 @@ def teachers(tmp_path, monkeypatch) -> dict[str, list[np.ndarray]]:
         Path("candidates.parquet"),
         {
             "query_id": ids, "text": ids, "kind": ["log"] * len(ids), "source_id": [""] * len(ids),
-            "split": ["train"] * QUERIES + ["dev"] * DEV, "passages": [list(range(CANDIDATES))] * len(ids),
+            "split": ["train"] * QUERIES + ["dev"] * DEV + ["test"] * TEST,
+            "passages": [list(range(CANDIDATES))] * len(ids),
         },
     )  # fmt: skip
     for name, values in scores.items():
         lists = [row.tolist() for row in values]
         write_table(Path("scores", name, "scores.parquet"), {"query_id": ids, "scores": lists})
-    best = {n: second[n].argsort()[-2:] for n in range(QUERIES, len(ids))}
+    best = {n: second[n].argsort()[-2:] for n in range(QUERIES, QUERIES + DEV)}
     judged = [Qrel(ids[n], rows[place], 2) for n, places in best.items() for place in places]
     write_qrels(Path("dev.tsv"), [*judged, Qrel("never-mined", rows[0], 1)])
     Path("conf/domains").mkdir(parents=True)
@@ -62,7 +63,8 @@ def run_stage(monkeypatch, names: list[str], **changes) -> tuple[list[dict[int, 
     Path("params.yaml").write_text(json.dumps({"teachers": names, "select": options}))
     flags = {
         "domain": "words", "passages": "passages.parquet", "dev": "dev.tsv", "scores": "scores",
-        "candidates": "candidates.parquet", "out": "lists.parquet", "metrics": "select.json",
+        "candidates": "candidates.parquet", "out": "lists.parquet", "held-out": "held_out.parquet",
+        "metrics": "select.json",
     }  # fmt: skip
     arguments = [part for flag, value in flags.items() for part in (f"--{flag}", value)]
     monkeypatch.setattr(sys, "argv", ["select", *arguments])
@@ -79,7 +81,7 @@ def compare(found, expected):
 
 def split(teachers):
     """Scores of the training queries, and of the dev queries."""
-    parts = (slice(QUERIES), slice(QUERIES, None))
+    parts = (slice(QUERIES), slice(QUERIES, QUERIES + DEV))
     return [{name: lists[part] for name, lists in teachers.items()} for part in parts]
 
 
@@ -114,6 +116,23 @@ def test_isotonic_calibration_learns_from_the_judged_dev_queries(teachers, monke
     write_qrels(Path("dev.tsv"), [])
     with pytest.raises(InputError, match=r"no judged dev query(.|\n)*qrels/dev\.tsv"):
         run_stage(monkeypatch, list(teachers), calibration="isotonic")
+
+
+@pytest.mark.parametrize("calibration", ["percentile", "zscore", "isotonic"])
+def test_dev_and_test_queries_are_scored_like_training_queries(teachers, monkeypatch, calibration):
+    options = {"calibration": calibration, "teacher_weights": {"hybrid": 3}}
+    run_stage(monkeypatch, list(teachers), **options)
+    held_out = read_table(Path("held_out.parquet"))
+    assert held_out["query_id"] == [f"q{number}" for number in range(QUERIES, QUERIES + DEV + TEST)]
+    # the first training query's scores, given to the last test query, too
+    for name, lists in teachers.items():
+        given = [row.tolist() for row in [*lists[:-1], lists[0]]]
+        ids = [f"q{number}" for number in range(len(lists))]
+        write_table(Path("scores", name, "scores.parquet"), {"query_id": ids, "scores": given})
+    found, _ = run_stage(monkeypatch, list(teachers), **options)
+    again = read_table(Path("held_out.parquet"))
+    assert again["scores"][:-1] == held_out["scores"][:-1]
+    assert again["scores"][-1] == [found[0][row] for row in range(CANDIDATES)]
 
 
 def test_weights_come_from_dev_from_params_or_are_even(teachers, monkeypatch):

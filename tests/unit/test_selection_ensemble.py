@@ -69,7 +69,7 @@ def test_dev_scores_go_to_the_scale_of_the_training_scores(method, to_scale):
     random = np.random.default_rng(0)
     scores = [np.float32(random.normal(3, 2, length)) for length in (50, 0, 9)]
     dev = [scores[2], np.zeros(0, dtype=np.float32), np.float32([7.0])]
-    train, on_dev = comparable(method, scores, dev, [])
+    train, on_dev = comparable(method, scores, dev, [], [])
     np.testing.assert_array_equal(np.concatenate(train), np.concatenate(to_scale(scores)))
     np.testing.assert_array_equal(on_dev[0], train[2])
     assert [len(values) for values in on_dev] == [9, 0, 1]
