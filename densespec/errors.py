@@ -26,12 +26,21 @@ class InputError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; turn a user's mistake or a full disk into one message and exit code 2."""
+    """Run a script's ``main``; a user's mistake, a full disk and a folder that is closed to us end in one
+    message and exit code 2."""
     try:
         main()
     except InputError as error:
         sys.exit(_message(str(error)))
     except OSError as error:
+        if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            sys.exit(
+                _message(
+                    f"{error.filename}\n  expected: a file or folder that this user may read and write\n"
+                    f"  found:    {error.strerror}\n  remedy:   change its permissions, or name another "
+                    "folder (DENSESPEC_SCRATCH for scratch)"
+                )
+            )
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         sys.exit(

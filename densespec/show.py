@@ -45,15 +45,18 @@ def main(args: argparse.Namespace) -> None:
             found=f"no such file; evaluated domains: {', '.join(evaluated) or 'none'}",
             remedy=f"`dvc repro evaluate@{domain}` makes it, `git pull` brings a colleague's",
         )
-    print("\n".join(results(read_json(path), Path("reports") / domain / "report.html")))
+    report = Path("reports", domain, "report.html")
+    made = (root / report).exists()
+    how = "" if made else f" (not made yet: dvc repro report, with 'domain: {domain}' in params.yaml)"
+    print("\n".join(results(read_json(path), f"{report}{how}")))
 
 
-def results(document: Mapping[str, Any], report: Path) -> list[str]:
+def results(document: Mapping[str, Any], report: str) -> list[str]:
     """Lines: the table, then the verdict and where the report is.
 
     Args:
         document: content of ``evaluate.json``.
-        report: path of the page, relative to the repository.
+        report: where the page is, relative to the repository.
     """
     rows = document.get("rows") or {}
     lines = [f"{document.get('domain', '')}: {document.get('queries', 0):,} test queries", ""]

@@ -95,9 +95,9 @@ def main() -> None:
     columns = {"id": [p.id for p in passages], "title": [p.title for p in passages]}
     columns |= {"text": [p.text for p in passages], "hash": hashes}
     write_table(args.passages, {**columns, "seed": [not reason for reason in reasons], "reason": reasons})
-    write_jsonl(args.queries, (query._asdict() for query in source.queries))
-    write_jsonl(args.log, ({"id": query.id, "text": query.text} for query in log))
-    write_jsonl(args.recordings, (recording._asdict() for recording in recordings))
+    _write_rows(args.queries, [query._asdict() for query in source.queries])
+    _write_rows(args.log, [{"id": query.id, "text": query.text} for query in log])
+    _write_rows(args.recordings, [recording._asdict() for recording in recordings])
     write_qrels(args.train, train)
     write_qrels(args.dev, source.qrels["dev"])
     write_qrels(args.test, source.qrels["test"])
@@ -105,6 +105,11 @@ def main() -> None:
     write_json(args.metrics, metrics)
     for line in summary(metrics):
         say(line)
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """JSON Lines; a blank line where there are none, since DVC warns of an empty file before every stage."""
+    write_jsonl(path, rows) if rows else write_text(path, "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from densespec.errors import run
 from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
-from densespec.generation.prompt import load_prompt
+from densespec.generation.prompt import load_prompt, read_prompt
 from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
 from densespec.generation.registry import WRITERS
@@ -46,6 +46,8 @@ def main() -> None:
     student = load_section("student", StudentConfig, args.domain)
     started = time.monotonic()
 
+    for named in sorted({*(config.kinds or ()), *config.prompts, *config.examples}):
+        read_prompt(args.prompts, named)  # a mistyped kind would go unnoticed, without queries
     prompt = load_prompt(
         args.prompts, args.kind, config.prompts.get(args.kind), config.examples.get(args.kind)
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from densespec.corpus.readers import Row, plain_id
 from densespec.errors import InputError
+from densespec.io.jsonl import not_utf8
 
 DOCUMENTS = (".md", ".markdown", ".txt", ".html", ".htm")
 LINE_BREAK = b"\n"
@@ -29,12 +30,8 @@ def read_document(path: Path) -> str:
             path, expected="a readable file", found=error.strerror or str(error), remedy="check the path"
         ) from None
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}:{raw[: error.start].count(LINE_BREAK) + 1}",
-            expected="UTF-8 text",
-            found=f"byte 0x{raw[error.start]:02x} at offset {error.start} of the file",
-            remedy=f"convert the file, for example: iconv -f LATIN1 -t UTF-8 {path.name}",
-        ) from None
+        line = raw[: error.start].count(LINE_BREAK) + 1
+        raise not_utf8(path, line, raw, error.start, "file") from None
 
 
 def folder_passages(folder: Path) -> tuple[Iterator[Row], Counter[str]]:

@@ -368,8 +368,10 @@ def _check_passages(
             raise InputError(
                 _line(path, query_id, passage_id),
                 expected="ids of passages that exist",
-                found=f"passage '{passage_id}', which is not among the {len(known):,} passages",
-                remedy="add the passage to the corpus, or delete this judgement",
+                found=f"passage '{passage_id}', which is not among the {len(known):,} passages "
+                f"({shorten(min(known), 40)}, …)",
+                remedy="add the passage to the corpus, delete this judgement, or name the column that holds "
+                "such ids (densespec new-domain: --id-column)",
             )
 
 

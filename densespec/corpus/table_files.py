@@ -17,7 +17,10 @@ from densespec.errors import InputError
 from densespec.io.jsonl import numbered_lines, shorten
 
 #: Column names that are recognised, best first.
-ID_COLUMNS = ("_id", "id", "docid", "doc_id", "document_id", "passage_id", "corpus_id", "pid", "key", "uuid")
+ID_COLUMNS = (
+    *("_id", "id", "docid", "doc_id", "document_id", "passage_id", "corpus_id", "pid"),
+    *("identifier", "key", "uuid"),
+)
 TITLE_COLUMNS = ("title", "heading", "headline", "subject", "name")
 TEXT_COLUMNS = ("text", "body", "content", "contents", "passage", "document", "abstract", "description")
 QUERY_COLUMNS = ("text", "query", "question", "title", "content")
@@ -42,12 +45,18 @@ def table_passages(path: Path, columns: Columns) -> Iterator[Row]:
         InputError: a format that isn't read, a missing column, or a malformed file.
     """
     chosen: Columns | None = None
-    for number, (where, row) in enumerate(_rows(path, columns), start=1):
+    formats = (
+        f"a BEIR folder, a file ending in {', '.join(TABLES)}, or a folder of {', '.join(DOCUMENTS)} files"
+    )
+    for number, (where, row) in enumerate(_rows(path, columns, formats), start=1):
         if chosen is None:
             chosen = Columns(
                 _column(where, row, columns.id, ID_COLUMNS),
                 _column(where, row, columns.title, TITLE_COLUMNS),
-                _column(where, row, columns.text, TEXT_COLUMNS, needed="text"),
+                _column(
+                    *(where, row, columns.text, TEXT_COLUMNS),
+                    remedy="name the column with --text-column (a number in a file without header)",
+                ),
             )
         yield (
             where,
@@ -69,18 +78,25 @@ def table_queries(path: Path) -> Iterator[Row]:
             yield f"{path}:{number}", {"text": line}
         return
     names: tuple[str, str] | None = None
-    for where, row in _rows(path, Columns()):
+    for where, row in _rows(path, Columns(), f"a file ending in .txt, {', '.join(TABLES)}"):
         if names is None:
             names = (
                 _column(where, row, "", QUERY_ID_COLUMNS),
-                _column(where, row, "", QUERY_COLUMNS, needed="text"),
+                _column(where, row, "", QUERY_COLUMNS, remedy="rename the column that holds the queries"),
             )
         id_column, text_column = names
         query = {"text": _value(where, row, text_column), "kind": row.get("kind") or ""}
         yield where, {"_id": row[id_column], **query} if row.get(id_column) is not None else query
 
 
-def _rows(path: Path, columns: Columns) -> Iterator[Row]:
+def _rows(path: Path, columns: Columns, formats: str) -> Iterator[Row]:
+    if not path.is_file():
+        raise InputError(
+            path,
+            expected="a file",
+            found="a folder" if path.is_dir() else "nothing",
+            remedy="check the path (it is relative to the current folder)",
+        )
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
         return iter(jsonl_rows(path))
@@ -90,28 +106,27 @@ def _rows(path: Path, columns: Columns) -> Iterator[Row]:
         return _parquet_rows(path)
     raise InputError(
         path,
-        expected=f"a BEIR folder, a file ending in {', '.join(TABLES)}, or a folder of "
-        f"{', '.join(DOCUMENTS)} files",
+        expected=formats,
         found=f"a file ending in '{suffix}'",
-        remedy="convert it to .jsonl, or name the folder that it lies in",
+        remedy="convert it to .jsonl",
     )
 
 
-def _column(where: str, row: Mapping[str, Any], wanted: str, known: Sequence[str], needed: str = "") -> str:
-    """Name of a column: the wanted one, else the first known one (in any case), else ``""``."""
+def _column(where: str, row: Mapping[str, Any], wanted: str, known: Sequence[str], remedy: str = "") -> str:
+    """Name of a column: the wanted one, else the first known one (in any case), else ``""`` (no remedy)."""
     if wanted:
         if wanted in row:
             return wanted
         found = f"no column '{wanted}' among: {_listed(row)}"
-        expected, option = f"a column '{wanted}'", "correct the option that names it"
+        expected, remedy = f"a column '{wanted}'", "correct the option that names it"
     else:
         folded = {str(name).strip().lower(): str(name) for name in row}
         match = next((folded[name] for name in known if name in folded), "")
-        if match or not needed:
+        if match or not remedy:
             return match
-        found, option = f"columns {_listed(row)}", f"name the column with --{needed}-column"
-        expected = f"a column with the {needed}, called one of {', '.join(known)}"
-    raise InputError(where, expected=expected, found=found, remedy=option)
+        found = f"columns {_listed(row)}"
+        expected = f"a column with the text, called one of {', '.join(known)}"
+    raise InputError(where, expected=expected, found=found, remedy=remedy)
 
 
 def _late_title(row: Mapping[str, Any]) -> Any:
@@ -167,7 +182,7 @@ def _csv_rows(path: Path, headless: bool) -> Iterator[Row]:
                 f"{path}:{number}",
                 expected=f"{len(names)} fields, as in the first line ({shorten(', '.join(names))})",
                 found=f"{len(fields)}: {shorten(delimiter.join(fields))}",
-                remedy="quote fields that hold the delimiter or line breaks",
+                remedy="quote fields that hold the delimiter or line breaks; write empty ones too",
             )
         yield f"{path}:{number}", dict(zip(names, fields, strict=True))
 

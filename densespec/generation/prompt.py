@@ -71,7 +71,8 @@ def read_prompt(folder: Path, kind: str) -> Prompt:
             path,
             expected=f"a prompt for query kind '{kind}'",
             found=f"prompts for: {known}",
-            remedy="correct params 'kinds', or write that prompt file (docs/generate.md says how)",
+            remedy="correct params 'kinds' (or generate.kinds, prompts and examples), or write that "
+            "prompt file (docs/generate.md says how)",
         )
     try:
         return parse_prompt(path, path.read_text(encoding="utf-8"))

@@ -57,14 +57,20 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}:{number}",
-                    expected="UTF-8 text",
-                    found=f"byte 0x{raw[error.start]:02x} at offset {error.start} of the line",
-                    remedy=f"convert the file, for example: iconv -f LATIN1 -t UTF-8 {path.name}",
-                ) from None
+                raise not_utf8(path, number, raw, error.start, "line") from None
             if line.strip():
                 yield number, line
+
+
+def not_utf8(path: Path, line: int, raw: bytes, offset: int, unit: str) -> InputError:
+    """The complaint about ``raw[offset]``, with the conversion that the first bytes suggest."""
+    encoding = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+    return InputError(
+        f"{path}:{line}",
+        expected="UTF-8 text",
+        found=f"byte 0x{raw[offset]:02x} at offset {offset} of the {unit}",
+        remedy=f"convert the file, for example: iconv -f {encoding} -t UTF-8 {path.name} > NEW",
+    )
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -92,7 +98,7 @@ def read_json(path: Path) -> Any:
 def _complaint(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
-        return f"{error.msg} at {line}column {error.colno}"
+        return f"{error.msg.removesuffix(' at')} at {line}column {error.colno}"
     # an integer of thousands of digits is a ValueError, deep nesting a RecursionError
     return "brackets nested too deeply" if isinstance(error, RecursionError) else str(error)
 

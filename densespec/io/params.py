@@ -76,7 +76,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             path,
             expected="a YAML file",
             found=error.strerror or str(error),
-            remedy="`densespec new-domain NAME --from PATH` writes a domain's file; params.yaml is in git",
+            remedy="run this in the repository's root; params.yaml is in git, a domain's file is written by "
+            "`densespec new-domain NAME --from PATH`",
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(

@@ -44,7 +44,7 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         raise InputError(
             path,
             expected="a Parquet table written by an earlier stage",
-            found=str(error).splitlines()[0],
+            found=str(error).splitlines()[0] if path.exists() else "no such file",
             remedy="`dvc pull` or `dvc repro` brings it back",
         ) from None
 

@@ -153,8 +153,9 @@ class _Endpoint:
             str(self.client.base_url),
             expected=f"an answer within {self.retries + 1} tries",
             found=problem,
-            remedy="run the same command again when the endpoint is well: finished shards are kept; for a "
-            f"limit of rate lower {self.section}.concurrency, for slow answers raise its timeout",
+            remedy=f"check {self.section}.base_url; run the same command again when the endpoint is well, "
+            f"finished shards are kept; for a limit of rate lower {self.section}.concurrency, for slow "
+            "answers raise its timeout",
         )
 
     async def _try(self, request: Mapping[str, Any]) -> tuple[Answer | None, str]:

@@ -117,8 +117,12 @@ def test_show_prints_the_table_and_the_verdict(repository, capsys):
     assert places == sorted(places), "not the order of the file, whose keys are sorted"
     assert "verdict: ship" in out
     assert "nDCG@10 rises by 0.100" in out
-    assert out.rstrip().endswith("report:  reports/docs/report.html")
+    assert "reports/docs/report.html (not made yet: dvc repro report, with 'domain: docs'" in out
     assert "\033" not in out
+    report = Path("reports/docs/report.html")
+    report.parent.mkdir(parents=True)
+    report.write_text("<html>")
+    assert run("show", capsys=capsys)[1].rstrip().endswith("report:  reports/docs/report.html")
 
 
 def test_show_without_test_queries():
@@ -129,7 +133,7 @@ def test_show_without_test_queries():
         "reason": "No test queries.",
         "rows": {},
     }
-    text = "\n".join(results(document, Path("reports/d/report.html")))
+    text = "\n".join(results(document, "reports/d/report.html"))
     assert "verdict: not tested" in text and "No test queries." in text
 
 

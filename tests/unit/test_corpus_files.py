@@ -103,6 +103,28 @@ def test_a_wrong_table_names_file_and_line(
     assert error.where.endswith(where) and found in error.found and error.remedy
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "found", "remedy"),
+    [
+        ("q.csv", "nr,frage\n1,wie?\n", "nr, frage", "rename the column"),
+        ("q.docx", "PK", "'.docx'", ".jsonl"),
+        ("q.csv", "\ufeffid,text\n1,a\n".encode("utf-16"), "0xff at offset 0", "iconv -f UTF-16"),
+        ("q.csv", "id,text\n1,é\n".encode("latin1"), "0xe9", "iconv -f LATIN1"),
+        ("nowhere", None, "nothing", "path"),
+        ("", None, "a folder", "path"),
+    ],
+)
+def test_a_wrong_table_of_queries_has_a_remedy_of_its_own(
+    tmp_path: Path, name: str, content: str | bytes | None, found: str, remedy: str
+) -> None:
+    if content is not None:
+        written(tmp_path / name, content)
+    with pytest.raises(InputError) as caught:
+        list(table_queries(tmp_path / name))
+    assert found in caught.value.found and remedy in caught.value.remedy
+    assert "BEIR folder" not in caught.value.expected and "--text-column" not in caught.value.remedy
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     error = refused(written(tmp_path / "a.csv", "id,text\n1,a\n"), Columns(title="heading"))
     assert "'heading'" in error.expected and "id, text" in error.found

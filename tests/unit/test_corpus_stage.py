@@ -113,8 +113,12 @@ def test_documents_are_cut_where_nothing_is_judged(repository: Path, monkeypatch
     (repository / "source" / "source.yaml").write_text("chunk_words: 5\n")
     for split in ("test", "train"):
         (repository / "source" / "qrels" / f"{split}.tsv").unlink()
+    (repository / "source" / "queries.log.jsonl").unlink()
     run_stage(monkeypatch, repository / "out")
     assert read_table(repository / "out" / "passages.parquet")["id"][:3] == ["a#0", "a#1", "a#2"]
+    for name in ("queries.jsonl", "log.jsonl"):  # DVC warns of files without a byte
+        assert (repository / "out" / name).read_bytes() == b"\n"
+        assert list(read_jsonl(repository / "out" / name)) == []
 
 
 def test_a_mistake_ends_with_a_code_and_without_outputs(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from densespec.errors import InputError
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
 from densespec.generation.english import base_form, gerund, third_person
@@ -226,6 +227,18 @@ def test_a_domain_may_leave_a_kind_out_or_bring_its_own_prompt(repository, monke
     run_stage(monkeypatch, "claim", "left-out")
     assert (repository / "left-out/queries.jsonl").read_bytes() == b""
     assert json.loads((repository / "left-out.json").read_text())["seeds"] == 0
+
+
+@pytest.mark.parametrize(
+    "section",
+    [{"kinds": ["claimm"]}, {"prompts": {"claimm": "version: a/1\n{passage}"}}, {"examples": {"claimm": []}}],
+)
+def test_a_mistyped_kind_of_a_domain_is_named(repository, monkeypatch, section):
+    (repository / "conf/domains/docs.yaml").write_text(json.dumps({"generate": section, "student": {}}))
+    with pytest.raises(InputError, match="kind 'claimm'") as caught:
+        run_stage(monkeypatch, "claim", "out")
+    assert caught.value.found == "prompts for: claim, question" and "generate" in caught.value.remedy
+    assert not (repository / "out").exists()
 
 
 def test_stage_gives_the_same_bytes_again_from_shards_and_without(repository, monkeypatch):

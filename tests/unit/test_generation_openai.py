@@ -158,8 +158,9 @@ def test_a_filtered_passage_gets_an_empty_query(endpoint, tmp_path):
 
 
 def test_no_server(endpoint, tmp_path):
-    with pytest.raises(InputError, match="Connection error"):
+    with pytest.raises(InputError, match="Connection error") as stopped:
         written(setting(tmp_path, "http://127.0.0.1:9/v1", retries=1))
+    assert "generate.openai.base_url" in stopped.value.remedy
 
 
 def test_the_key_shows_nowhere(endpoint, tmp_path, caplog, capfd):

@@ -38,6 +38,7 @@ def test_an_empty_file_has_no_rows(tmp_path):
     [
         ('{"_id": "a"', 'Expecting \',\' delimiter at column 12: {"_id": "a"'),
         ("{'_id': 1}", "Expecting property name"),
+        ('{"a": "b', "Unterminated string starting at column 7"),
         ('{"a": 1} {"b": 2}', "Extra data"),
         ("[1, 2]", "a JSON list: [1, 2]"),
         ('"text"', 'a JSON str: "text"'),

@@ -48,6 +48,7 @@ def test_a_missing_or_damaged_table_is_named(tmp_path, content):
         read_table(path)
     assert caught.value.where == str(path)
     assert "dvc pull" in caught.value.remedy
+    assert (caught.value.found == "no such file") == (content is None)
 
 
 def test_a_table_cut_short_is_named(tmp_path):

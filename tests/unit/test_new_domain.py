@@ -228,7 +228,8 @@ def test_mistakes_name_the_lines_of_the_users_own_files(beir: Path) -> None:
     with (beir / "qrels" / "test.tsv").open("a") as file:
         file.write("q0\tp99\t1\n")
     error = refused("tiny", "--from", beir)
-    assert error.where == f"{beir}/qrels/test.tsv:4" and "p99" in error.found
+    assert error.where == f"{beir}/qrels/test.tsv:4" and "p99" in error.found and "(p0, …)" in error.found
+    assert "--id-column" in error.remedy
     with (beir / "corpus.jsonl").open("a") as file:
         file.write('{"_id": "p1", "text": "again"}\n')
     error = refused("tiny", "--from", beir)
@@ -326,7 +327,8 @@ def test_names_that_yaml_would_misread_are_quoted() -> None:
 @pytest.mark.parametrize("params", ["corpus: {}\n", "domains: pydocs\n", None])
 def test_outside_a_repository_nothing_is_written(beir: Path, params: str | None) -> None:
     Path("params.yaml").unlink() if params is None else Path("params.yaml").write_text(params)
-    assert "params.yaml" in refused("tiny", "--from", beir).where
+    error = refused("tiny", "--from", beir)
+    assert "params.yaml" in error.where and "root" in error.remedy
 
 
 def test_the_data_goes_to_dvc(beir: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,14 @@ def test_a_full_disk_ends_with_2_and_says_what_frees_space(capsys, number):
     assert "finished shards are kept" in message
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR])
+def test_a_folder_that_is_closed_to_us_ends_with_2_and_is_named(capsys, number):
+    assert ends(raising(OSError(number, os.strerror(number), "data/corpus"))) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: data/corpus\n") and os.strerror(number) in message
+    assert "permissions" in message and "DENSESPEC_SCRATCH" in message
+
+
 def test_other_failures_keep_their_traceback():
     for error in (OSError(errno.EACCES, "denied"), ValueError("a bug"), RecursionError()):
         with pytest.raises(type(error)):
