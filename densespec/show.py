@@ -39,11 +39,13 @@ def main(args: argparse.Namespace) -> None:
     path = root / "metrics" / domain / "evaluate.json"
     if not path.is_file():
         evaluated = sorted(found.parent.name for found in root.glob("metrics/*/evaluate.json"))
+        domains = load_value("domains", root)
+        makes = f"`dvc repro evaluate@{domain}` makes it, `git pull` brings a colleague's"
         raise InputError(
             path.relative_to(root),
             expected="results of the stage 'evaluate'",
             found=f"no such file; evaluated domains: {', '.join(evaluated) or 'none'}",
-            remedy=f"`dvc repro evaluate@{domain}` makes it, `git pull` brings a colleague's",
+            remedy=makes if domain in domains else f"params 'domains' names {', '.join(domains)}",
         )
     report = Path("reports", domain, "report.html")
     made = (root / report).exists()

@@ -424,6 +424,9 @@ def test_what_a_careful_reader_must_know_is_said(domain, monkeypatch):
         "3 leaks found",
     ):
         assert part in text, part
+    results["kinds"] = {"task": results["kinds"]["task"]}
+    write_json(domain / "evaluate.json", results)
+    assert "fare worse than before" not in render(domain, monkeypatch).text  # one kind is all queries
 
 
 TUNED = {
