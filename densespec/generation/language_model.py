@@ -26,20 +26,26 @@ class Answer(NamedTuple):
         text: all of it; post-processing finds the query in it.
         prompt_tokens: of the request.
         completion_tokens: of the answer.
+        cut: it ended at the longest answer allowed.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
+    cut: bool = False
 
 
 class Kept(NamedTuple):
-    """An answer as a shard keeps it; ``seconds`` is its share of its shard's."""
+    """An answer as a shard keeps it; ``seconds`` is its share of its shard's.
+
+    ``cut`` is false where the answer was cut at a line break: its lines are whole.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    cut: bool
 
 
 def write_in_shards(
@@ -70,8 +76,8 @@ def write_in_shards(
         passages, kind, setting.prompt, language=setting.language, examples=llm.examples,
         passage_chars=llm.passage_chars, seed=setting.seed,
     )  # fmt: skip
-    # "whole": not what earlier versions kept, which ended at the first line break
-    decides = (name, "whole", identity, llm.temperature, llm.max_tokens, llm.template_options)
+    # "cut": not what earlier versions kept, which did not say whether an answer was whole
+    decides = (name, "cut", identity, llm.temperature, llm.max_tokens, llm.template_options)
     keys = [digest(*decides, request) for request in requests]
     kept = kept_answers(setting.scratch)
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
@@ -82,8 +88,9 @@ def write_in_shards(
         return {
             "key": np.array([key for key, _ in part]),
             "text": np.array([_storable(given.text) for given in answers]),
-            "tokens": np.array([given[1:] for given in answers], dtype=np.int64),
+            "tokens": np.array([given[1:3] for given in answers], dtype=np.int64),
             "seconds": np.full(len(part), (time.monotonic() - started) / len(part)),
+            "cut": np.array([given.cut and not given.text.endswith("\n") for given in answers]),
         }
 
     shards = map_shards(
@@ -101,19 +108,21 @@ def write_in_shards(
     }
     model = student_name(llm.model, llm.revision)
     for passage, given in zip(passages, used, strict=True):
-        yield Written(passage, given.text, setting.prompt.version, model)
+        yield Written(passage, given.text, setting.prompt.version, model, given.cut)
 
 
 def kept_answers(folder: Path) -> dict[str, Kept]:
-    """All answers in the shards of a folder, by key."""
+    """All answers in the shards of a folder, by key; not those of earlier versions, without ``cut``."""
     shards = (load_shard(path) for path in sorted(folder.glob("*.npz")))
-    return {key: kept for shard in shards if shard for key, kept in _rows(shard).items()}
+    return {key: kept for shard in shards if shard and "cut" in shard for key, kept in _rows(shard).items()}
 
 
 def _rows(shard: Shard) -> dict[str, Kept]:
-    columns = (shard[name].tolist() for name in ("key", "text", "tokens", "seconds"))
-    rows = zip(*columns, strict=True)
-    return {key: Kept(text, prompt, completion, seconds) for key, text, (prompt, completion), seconds in rows}
+    columns = (shard[name].tolist() for name in ("key", "text", "tokens", "seconds", "cut"))
+    return {
+        key: Kept(text, prompt, completion, seconds, cut)
+        for key, text, (prompt, completion), seconds, cut in zip(*columns, strict=True)
+    }
 
 
 def llm_location(model: str, revision: str | None, trust_remote_code: bool) -> str:

@@ -6,6 +6,7 @@ Every writer's text goes through :func:`tidy` before the filters; a bare query c
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 #: Reasoning that some models print first; without its end, the answer was never reached.
 THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -63,21 +64,36 @@ def tidy(text: str) -> str:
 
     ``""`` if no line holds one.
     """
-    return find_query(text)[0]
+    return find_query(text).query
 
 
-def find_query(text: str) -> tuple[str, int]:
-    """The query as :func:`tidy` gives it, and how many lines of preamble stand above it.
+class Found(NamedTuple):
+    """What was found in an answer.
+
+    Attributes:
+        query: one line, or ``""``.
+        above: lines of preamble above it.
+        last: nothing stands below it, not even the end of its block of code.
+    """
+
+    query: str
+    above: int
+    last: bool
+
+
+def find_query(text: str) -> Found:
+    """The query as :func:`tidy` gives it, and where it stands.
 
     It is the first line that holds anything beside marks and preambles and does not announce the next one.
     """
-    lines = [line for line in THOUGHT.sub("", text).splitlines() if _says_something(line)]
-    for number, line in enumerate(lines):
+    everything = THOUGHT.sub("", text).strip().splitlines()
+    lines = [(place, line) for place, line in enumerate(everything, start=1) if _says_something(line)]
+    for number, (place, line) in enumerate(lines):
         bare = _bare(line)
         announces = number + 1 < len(lines) and ANNOUNCEMENT.fullmatch(bare)
         if not announces and _says_something(bare):
-            return bare, number
-    return "", len(lines)
+            return Found(bare, number, place == len(everything))
+    return Found("", len(lines), True)
 
 
 def _says_something(line: str) -> bool:

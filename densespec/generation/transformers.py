@@ -163,7 +163,7 @@ def answers(
         for number, tokens in zip(batch, outputs[:, width:].tolist(), strict=True):
             end = next((place + 1 for place, token in enumerate(tokens) if token in engine.stops), None)
             text = tokenizer.decode(tokens[:end], skip_special_tokens=True)
-            given[number] = Answer(text, len(prompts[number]), len(tokens[:end]))
+            given[number] = Answer(text, len(prompts[number]), len(tokens[:end]), cut=end is None)
     return given
 
 

@@ -140,12 +140,17 @@ def _in_this_process(arguments: Mapping[str, Any]) -> Ask:
             [request.messages for request in requests], parameters, use_tqdm=False,
             add_generation_prompt=True, chat_template_kwargs=dict(sampling["template_options"]),
         )  # fmt: skip
-        return [
-            Answer(output.outputs[0].text, len(output.prompt_token_ids), len(output.outputs[0].token_ids))
-            for output in outputs
-        ]
+        return [_answer(output) for output in outputs]
 
     return ask
+
+
+def _answer(output: Any) -> Answer:
+    """What the engine's ``RequestOutput`` says."""
+    [said] = output.outputs
+    return Answer(
+        said.text, len(output.prompt_token_ids), len(said.token_ids), said.finish_reason == "length"
+    )
 
 
 _engine: Ask | None = None  # of a process that runs one copy

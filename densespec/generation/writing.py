@@ -83,14 +83,17 @@ def write_queries(
         tally = tallies[name] = {"asked": len(asked), "missing": 0, "written": 0, "kept": 0}
         for written in write(asked, kind, setting) if asked else ():
             passage = written.passage
-            text, above = find_query(written.text)
+            text, above, last = find_query(written.text)
             tidied += text != " ".join(written.text.split())
             preambles += bool(text and above)
             content_key = passage_hash(passage)
             number = numbers[content_key] = numbers[content_key] + 1
             answered.add(passage.id)
             tally["written"] += 1
-            reason = rejection(text, passage, seen, setting.max_words, setting.copy_ngram, language)
+            if written.cut and last:
+                reason = "cut_off"
+            else:
+                reason = rejection(text, passage, seen, setting.max_words, setting.copy_ngram, language)
             if reason:
                 dropped[reason] += 1
                 continue

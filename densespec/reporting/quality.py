@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from densespec.reporting.markup import Html, count, join, number, table, tag, words
 
 #: Reasons of the stage generate that post-processing tells; its other reasons are filters on the text.
-NO_ANSWER = ("empty", "refusal", "mentions_passage", "wrong_language")
+NO_ANSWER = ("cut_off", "empty", "refusal", "mentions_passage", "wrong_language")
 
 
 class Survival(NamedTuple):

@@ -40,11 +40,15 @@ class EndpointConfig(BaseModel):
 
 
 class Completion(NamedTuple):
-    """A model's answer; ``text`` is empty where the endpoint's filter refused the request."""
+    """A model's answer.
+
+    ``text`` is empty where the endpoint's filter refused the request; ``cut``: it ended at the most tokens.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
+    cut: bool = False
 
 
 def endpoint_and_key(base_url: str, section: str) -> tuple[str, str]:
@@ -215,8 +219,10 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
 
 def _completion(completion: Any) -> Completion:
     try:
-        text = completion.choices[0].message.content or ""
+        choice = completion.choices[0]
+        text = choice.message.content or ""
     except (AttributeError, IndexError, TypeError):
         raise ValueError(f"not a chat completion: {str(completion)[:80]!r}") from None
     used = completion.usage
-    return Completion(str(text), *((used.prompt_tokens, used.completion_tokens) if used else (0, 0)))
+    asked, answered = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
+    return Completion(str(text), asked, answered, getattr(choice, "finish_reason", None) == "length")

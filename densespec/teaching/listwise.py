@@ -75,7 +75,7 @@ class Answers:
         return {
             "key": np.array([key for key, _ in part]),
             "text": np.array(texts),
-            "tokens": np.array([given[1:] for given in completions], dtype=np.int64),
+            "tokens": np.array([given[1:3] for given in completions], dtype=np.int64),
         }
 
     def _keep(self, shard: Shard | None) -> None:

@@ -157,6 +157,18 @@ def test_a_filtered_passage_gets_an_empty_query(endpoint, tmp_path):
     assert texts[0] == "" and all(texts[1:])
 
 
+def test_answers_that_the_endpoint_cut_are_known_as_such(endpoint, tmp_path):
+    def cut(scratch) -> set[bool]:
+        made = setting(tmp_path / scratch, endpoint.address)
+        found = {query.cut for query in openai(PASSAGES, "question", made)}
+        assert found == {query.cut for query in openai(PASSAGES, "question", made)}  # from shards
+        return found
+
+    assert cut("whole") == {False}
+    endpoint.finish_reason = "length"
+    assert cut("cut") == {True}
+
+
 def test_no_server(endpoint, tmp_path):
     with pytest.raises(InputError, match="Connection error"):
         written(setting(tmp_path, "http://127.0.0.1:9/v1", retries=1))

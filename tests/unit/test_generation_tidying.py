@@ -117,7 +117,24 @@ def test_a_bare_query_stays_as_it_is(query):
     ],
 )
 def test_lines_of_preamble_are_counted(answer, lines):
-    assert find_query(answer) == (ASKED, lines)
+    assert find_query(answer)[:2] == (ASKED, lines)
+
+
+@pytest.mark.parametrize(
+    ("answer", "last"),
+    [
+        (ASKED, True),
+        ("Here is a question that the passage answers:\n\nHow often may a client", True),
+        ("Here is a question that the passage", True),
+        ("<think>The passage is about", True),
+        ("", True),
+        (f"{ASKED}\n\nThis asks about", False),
+        (f"```\n{ASKED}\n```", False),
+        (f"1. {ASKED}\n2. What", False),
+    ],
+)
+def test_whether_anything_stands_below_the_query(answer, last):
+    assert find_query(answer).last == last
 
 
 NOTHING = [

@@ -86,6 +86,8 @@ def test_answers_end_at_the_turn_and_nowhere_else(engine, requests):
     found = given(engine, many, max_tokens=60)
     lengths = [answer.completion_tokens for answer in found]
     assert min(lengths) < 60 and max(lengths) == 60
+    assert all(answer.cut for answer in found if len(answer.text.encode()) == 60)
+    assert not any(answer.cut for answer in found if answer.completion_tokens < 60)
     assert any("\n" in answer.text.strip() for answer in found)  # the query may stand below a preamble
     assert len({answer.text for answer in found}) > 100
 
@@ -227,6 +229,19 @@ def test_texts_come_out_of_shards_as_they_went_in(llama, tmp_path):
         texts = [w.text for w in write_in_shards("test", [], answer, PASSAGES[:5], "question", made)]
         assert texts == ["だ?", "", "zwei\nZeilen", "half ? of a pair", "nichts"]
     assert made.usage["test"]["completion_tokens"] == 10
+
+
+def test_answers_that_were_cut_are_known_as_such_and_a_line_break_makes_a_line_whole(llama, tmp_path):
+    made = setting(llama, tmp_path, PASSAGES[:3])
+    said = [Answer("a wh", 1, 12, cut=True), Answer("a whole line\n", 1, 12, cut=True), Answer("whole", 1, 2)]
+    for _ in range(2):
+        written = write_in_shards("test", [], lambda requests: said, PASSAGES[:3], "question", made)
+        assert [query.cut for query in written] == [True, False, False]
+
+
+def test_shards_of_earlier_versions_are_passed_over(llama, tmp_path):
+    np.savez(tmp_path / "old.npz", key=["k"], text=["t"], tokens=[[1, 2]], seconds=[1.0])
+    assert len(written(llama, tmp_path)) == len(PASSAGES)
 
 
 def test_names_what_is_wrong_with_a_model(llama, tmp_path):

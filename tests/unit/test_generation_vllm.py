@@ -24,6 +24,7 @@ import yaml
 
 from densespec.errors import InputError
 from densespec.generation.config import GenerateConfig
+from densespec.generation.language_model import kept_answers
 from densespec.generation.vllm import require_vllm
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
@@ -133,8 +134,10 @@ def shards(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
 
 
-def queries(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+def answers(scratch: Path) -> dict[str, tuple[str, bool]]:
+    """Text of all answers in the shards, and whether it was cut."""
+    found = kept_answers(scratch / "generate/rivers-question")
+    return {key: (kept.text, kept.cut) for key, kept in found.items()}
 
 
 @pytest.mark.slow
@@ -153,10 +156,13 @@ def test_killed_and_resumed_it_writes_what_it_would_have(python, repository):
     assert kept.items() <= shards(repository / "scratch").items()
     for name in ("queries.jsonl", "card.json", "README.md"):
         assert (repository / "resumed" / name).read_bytes() == (repository / "whole" / name).read_bytes()
-    usage = json.loads((repository / "resumed.json").read_text())["usage"]["vllm"]
+    metrics = json.loads((repository / "resumed.json").read_text())
+    usage = metrics["usage"]["vllm"]
     assert usage["requests"] == COUNT and usage["completion_tokens"] >= COUNT
-    assert len(queries(repository / "whole")) > COUNT // 2  # gibberish, some of it empty
-    assert {query["model"] for query in queries(repository / "whole")} == {"tiny-llama"}
+    assert metrics["dropped"]["cut_off"] > COUNT // 2  # gibberish of 12 bytes seldom ends by itself
+    assert metrics["queries"] + sum(metrics["dropped"].values()) == COUNT
+    whole, resumed = (answers(repository / scratch) for scratch in ("scratch-whole", "scratch"))
+    assert len(whole) == COUNT and whole == resumed
 
 
 @pytest.mark.slow
@@ -166,9 +172,9 @@ def test_copies_in_processes_of_their_own_share_the_work(python, repository):
     params = yaml.safe_load((repository / "params.yaml").read_text())["generate"]
     configure(repository, {**params, "vllm": {**params["vllm"], "data_parallel": 2}})
     finished(stage(python, repository, "two", "scratch-two"))
-    one, two = (queries(repository / out) for out in ("one", "two"))
-    assert len(one) > COUNT // 2
-    assert sum(a == b for a, b in zip(one, two, strict=True)) >= 0.9 * len(one)  # rounding may differ
+    one, two = (answers(repository / scratch) for scratch in ("scratch-one", "scratch-two"))
+    assert len(one) == COUNT and one.keys() == two.keys()
+    assert sum(one[key] == two[key] for key in one) >= 0.9 * COUNT  # rounding may differ
 
 
 @pytest.mark.slow
@@ -200,7 +206,7 @@ def test_the_writer_openai_with_vllms_server(python, repository, monkeypatch):
     )
     try:
         until = time.monotonic() + 300
-        while not answers(f"http://127.0.0.1:{port}/health"):
+        while not responds(f"http://127.0.0.1:{port}/health"):
             told = (repository / "server.log").read_text()
             assert server.poll() is None and time.monotonic() < until, told[-4000:]
             time.sleep(0.5)
@@ -217,10 +223,10 @@ def test_the_writer_openai_with_vllms_server(python, repository, monkeypatch):
         log.close()
     usage = json.loads((repository / "out.json").read_text())["usage"]["openai"]
     assert usage["requests"] == COUNT and usage["prompt_tokens"] > COUNT
-    assert len(queries(repository / "out")) > COUNT // 2
+    assert len(answers(repository / "scratch")) == COUNT
 
 
-def answers(address: str) -> bool:
+def responds(address: str) -> bool:
     try:
         return urllib.request.urlopen(address, timeout=5).status == 200
     except OSError:
