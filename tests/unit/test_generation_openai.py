@@ -237,7 +237,7 @@ def repository(tmp_path, endpoint):
         "openai": {"base_url": endpoint.address, "concurrency": 2, "retries": 1},
     }
     (tmp_path / "params.yaml").write_text(
-        yaml.safe_dump({"generate": generate, "student": {"model": "none"}})
+        yaml.safe_dump({"kinds": ["question"], "generate": generate, "student": {"model": "none"}})
     )
     return tmp_path
 

@@ -101,7 +101,7 @@ def repository(tmp_path) -> Path:
 
 
 def configure(repository: Path, generate: dict) -> None:
-    params = {"generate": generate, "student": {"model": "none"}}
+    params = {"kinds": ["question"], "generate": generate, "student": {"model": "none"}}
     (repository / "params.yaml").write_text(yaml.safe_dump(params))
 
 
