@@ -9,7 +9,7 @@ from densespec.generation.chat import Request
 from densespec.generation.language_model import Answer, require_model, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
-from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key
+from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key, with_options
 
 
 def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[Written]:
@@ -34,11 +34,12 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
 
     def answer(requests: Sequence[Request]) -> list[Answer]:
         completions = ask_all(
-            address, key, [{**fixed, **request._asdict()} for request in requests], "generate.openai",
-            concurrency=own.concurrency, timeout=own.timeout, retries=own.retries,
+            address, key, [with_options({**fixed, **request._asdict()}, own.options) for request in requests],
+            "generate.openai", concurrency=own.concurrency, timeout=own.timeout, retries=own.retries,
         )  # fmt: skip
         return [Answer(*completion) for completion in completions]
 
-    yield from write_in_shards("openai", [address, llm.model], answer, passages, kind, setting)
+    identity = [address, llm.model, own.options]
+    yield from write_in_shards("openai", identity, answer, passages, kind, setting)
     used = setting.usage["openai"]
     used["cost"] = cost_of(used, own.price_in, own.price_out)

@@ -14,7 +14,7 @@ from densespec.records import Passage, Qrel
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.student import load_student, student_fingerprint
-from densespec.runtime.endpoint import Completion, ask_all, cost_of, endpoint_and_key
+from densespec.runtime.endpoint import Completion, ask_all, cost_of, endpoint_and_key, with_options
 from densespec.teaching.causal import load_causal
 from densespec.teaching.config import PairModelConfig, ScoreConfig
 from densespec.teaching.cross_encoder import load_cross_encoder
@@ -195,6 +195,7 @@ def listwise_llm(
     fixed: dict[str, Any] = {"model": settings.model, "temperature": 0, "max_tokens": settings.max_tokens}
     if settings.template_options:
         fixed["extra_body"] = {"chat_template_kwargs": settings.template_options}
+    fixed = with_options(fixed, settings.options)
 
     def complete(prompts: Sequence[str]) -> list[Completion]:
         chats = [[{"role": "user", "content": prompt}] for prompt in prompts]

@@ -169,6 +169,24 @@ def test_answers_that_the_endpoint_cut_are_known_as_such(endpoint, tmp_path):
     assert cut("cut") == {True}
 
 
+def test_options_are_merged_into_every_request_and_null_leaves_a_field_out(endpoint, tmp_path):
+    endpoint.answer = lambda body: ("what now?", 5, 3)
+    options = {"max_tokens": None, "max_completion_tokens": 200, "temperature": 1, "top_k": 5, "seed": None}
+    plain = written(setting(tmp_path, endpoint.address))
+    bodies = list(endpoint.bodies)
+    assert written(setting(tmp_path, endpoint.address, options=options)) == plain
+    asked = endpoint.bodies[len(bodies) :]
+    assert len(asked) == len(bodies) == len(PASSAGES)  # other options, other shards
+    for body in asked:
+        assert body.items() >= {"max_completion_tokens": 200, "temperature": 1, "top_k": 5}.items()
+        assert not body.keys() & {"max_tokens", "seed", "extra_body"} and body["messages"]
+    made = setting(tmp_path, endpoint.address, llm={"template_options": {"a": 1}}, options={"top_k": 5})
+    written(made)
+    assert endpoint.bodies[-1].items() >= {"chat_template_kwargs": {"a": 1}, "top_k": 5}.items()
+    with pytest.raises(ValueError, match="messages: not here"):
+        GenerateConfig(openai={"options": {"messages": []}})
+
+
 def test_no_server(endpoint, tmp_path):
     with pytest.raises(InputError, match="Connection error"):
         written(setting(tmp_path, "http://127.0.0.1:9/v1", retries=1))
