@@ -139,7 +139,7 @@ def _dropped(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) ->
     if tidied:
         said += f" {count(tidied)} answers had something around the query, which was taken off"
         above = sum(generate[kind].get("preambles", 0) for kind in kinds)
-        said += f", {count(above)} of them lines of preamble." if above else "."
+        said += f", {count(above)} of them a preamble." if above else "."
     return tag("p", said, cls="soft")
 
 

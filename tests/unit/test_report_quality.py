@@ -72,7 +72,7 @@ def test_numbers_are_on_the_panel():
     )
     assert "7 answers had something around the query, which was taken off." in text
     below = shown({"claim": GENERATE | {"preambles": 4}}, {}, ["claim"])
-    assert "which was taken off, 4 of them lines of preamble." in below
+    assert "which was taken off, 4 of them a preamble." in below
 
 
 def test_costs_are_shown_only_where_they_were_counted():
