@@ -28,6 +28,10 @@ class LlmConfig(BaseModel):
     )
     passage_chars: int = Field(default=2048, ge=100, description="where passages are cut (characters)")
     examples: int = Field(default=3, ge=0, description="few-shot examples, drawn per passage; 0 for none")
+    structured: bool = Field(
+        default=False,
+        description="have the query as JSON, by its schema, and drop what is none; writers openai and vllm",
+    )
     template_options: dict[str, Any] = Field(
         default={}, description="for the chat template, such as {enable_thinking: false}"
     )

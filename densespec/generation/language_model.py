@@ -12,6 +12,7 @@ import numpy as np
 from densespec.errors import InputError
 from densespec.generation.chat import Request, chat_requests
 from densespec.generation.embedding import student_name
+from densespec.generation.tidying import unwrapped
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import model_location, require_pinned
@@ -74,10 +75,10 @@ def write_in_shards(
 
     requests = chat_requests(
         passages, kind, setting.prompt, language=setting.language, examples=llm.examples,
-        passage_chars=llm.passage_chars, seed=setting.seed,
+        passage_chars=llm.passage_chars, seed=setting.seed, structured=llm.structured,
     )  # fmt: skip
     # "cut": not what earlier versions kept, which did not say whether an answer was whole
-    decides = (name, "cut", identity, llm.temperature, llm.max_tokens, llm.template_options)
+    decides = (name, "cut", identity, llm.temperature, llm.max_tokens, llm.structured, llm.template_options)
     keys = [digest(*decides, request) for request in requests]
     kept = kept_answers(setting.scratch)
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in kept}
@@ -108,7 +109,11 @@ def write_in_shards(
     }
     model = student_name(llm.model, llm.revision)
     for passage, given in zip(passages, used, strict=True):
-        yield Written(passage, given.text, setting.prompt.version, model, given.cut)
+        text, cut = given.text, given.cut
+        if llm.structured:
+            query = unwrapped(text)
+            text, cut = query or "", cut and query is None
+        yield Written(passage, text, setting.prompt.version, model, cut)
 
 
 def kept_answers(folder: Path) -> dict[str, Kept]:

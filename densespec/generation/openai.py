@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from densespec.generation.chat import Request
+from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.language_model import Answer, require_model, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
@@ -29,6 +29,9 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
         "temperature": llm.temperature,
         "max_tokens": llm.max_tokens,
     }
+    if llm.structured:
+        schema = {"name": "query", "strict": True, "schema": QUERY_SCHEMA}
+        fixed["response_format"] = {"type": "json_schema", "json_schema": schema}
     if llm.template_options:
         fixed["extra_body"] = {"chat_template_kwargs": llm.template_options}
 

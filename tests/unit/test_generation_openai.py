@@ -187,6 +187,29 @@ def test_options_are_merged_into_every_request_and_null_leaves_a_field_out(endpo
         GenerateConfig(openai={"options": {"messages": []}})
 
 
+def test_structured_answers_are_asked_for_by_schema_and_read(endpoint, tmp_path):
+    said = iter(['{"query": "what is \\"here\\"?"}', 'a query without "JSON"', '{"query": "half a que', ""])
+
+    def answer(body):
+        schema = body["response_format"]["json_schema"]
+        assert body["response_format"]["type"] == "json_schema" and schema["strict"] is True
+        assert schema["schema"] == {
+            "type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"],
+            "additionalProperties": False,
+        }  # fmt: skip
+        assert '{"query": "…"}' in body["messages"][0]["content"]
+        return next(said), 5, 12
+
+    plain = setting(tmp_path, endpoint.address)
+    written(plain)
+    assert all("response_format" not in body for body in endpoint.bodies)
+    endpoint.answer, endpoint.finish_reason = answer, "length"
+    made = setting(tmp_path, endpoint.address, concurrency=1, llm={"structured": True})
+    for _ in range(2):  # the second time from shards
+        found = [(q.text, q.cut) for q in openai(PASSAGES[:4], "question", made)]
+        assert found == [('what is "here"?', False), ("", True), ("", True), ("", True)]
+
+
 def test_no_server(endpoint, tmp_path):
     with pytest.raises(InputError, match="Connection error"):
         written(setting(tmp_path, "http://127.0.0.1:9/v1", retries=1))

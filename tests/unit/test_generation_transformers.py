@@ -245,6 +245,8 @@ def test_shards_of_earlier_versions_are_passed_over(llama, tmp_path):
 
 
 def test_names_what_is_wrong_with_a_model(llama, tmp_path):
+    with pytest.raises(InputError, match=r"generate.llm.structured(.|\n)*vllm"):
+        written(llama, tmp_path, llm={"structured": True})
     with pytest.raises(InputError, match=r"generate.llm.model\n(.|\n)*language model"):
         written("", tmp_path)
     with pytest.raises(InputError, match="no such folder"):

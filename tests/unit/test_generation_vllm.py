@@ -18,14 +18,16 @@ import urllib.request
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from densespec.errors import InputError
+from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.config import GenerateConfig
-from densespec.generation.language_model import kept_answers
-from densespec.generation.vllm import require_vllm
+from densespec.generation.language_model import Answer, kept_answers
+from densespec.generation.vllm import replicas, require_vllm
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from tests.tiny_models import tiny_language_model
@@ -45,6 +47,36 @@ def test_without_vllm_it_says_what_to_do(monkeypatch):
     monkeypatch.setattr("densespec.generation.vllm.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"not installed(.|\n)*densespec\[vllm\](.|\n)*transformers"):
         require_vllm()
+
+
+def test_what_the_engine_is_asked_and_what_its_outputs_become(monkeypatch):
+    """A stand-in for the engine that keeps what it is given."""
+    asked = []
+
+    class Engine:
+        def __init__(self, **arguments):
+            assert arguments == {"model": "m"}
+
+        def chat(self, messages, parameters, **named):
+            asked.extend(parameters)
+            ends = [SimpleNamespace(text=f"said {n}", token_ids=[1] * 3, finish_reason=reason)
+                    for n, reason in enumerate(["stop", "length"])]  # fmt: skip
+            return [SimpleNamespace(prompt_token_ids=[1, 2], outputs=[end]) for end in ends]
+
+    fake = SimpleNamespace(LLM=Engine, SamplingParams=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    monkeypatch.setitem(
+        sys.modules, "vllm.sampling_params", SimpleNamespace(StructuredOutputsParams=SimpleNamespace)
+    )
+    requests = [Request([{"role": "user", "content": "Ask."}], seed) for seed in (3, 4)]
+    sampling = {"temperature": 0.5, "max_tokens": 3, "template_options": {}, "schema": None}
+    ask = replicas({"model": "m"}, 1, 1)
+    expected = [Answer("said 0", 2, 3), Answer("said 1", 2, 3, cut=True)]
+    assert ask(requests, sampling) == ask(requests, {**sampling, "schema": QUERY_SCHEMA}) == expected
+    assert [(one.seed, one.temperature, one.max_tokens) for one in asked] == [(3, 0.5, 3), (4, 0.5, 3)] * 2
+    assert [one.structured_outputs and one.structured_outputs.json for one in asked] == [
+        None, None, QUERY_SCHEMA, QUERY_SCHEMA
+    ]  # fmt: skip
 
 
 def test_parameters_of_the_tests_are_parameters():
@@ -175,6 +207,19 @@ def test_copies_in_processes_of_their_own_share_the_work(python, repository):
     one, two = (answers(repository / scratch) for scratch in ("scratch-one", "scratch-two"))
     assert len(one) == COUNT and one.keys() == two.keys()
     assert sum(one[key] == two[key] for key in one) >= 0.9 * COUNT  # rounding may differ
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_structured_answers_follow_the_schema(python, repository):
+    params = yaml.safe_load((repository / "params.yaml").read_text())["generate"]
+    llm = {**params["llm"], "structured": True, "max_tokens": 40}
+    configure(repository, {**params, "llm": llm})
+    finished(stage(python, repository, "out", "scratch"))
+    texts = [text for text, _ in answers(repository / "scratch").values()]
+    assert len(texts) == COUNT
+    assert all(text.startswith("{") for text in texts if text)  # gibberish may be blanks alone
+    assert sum('"query"' in text for text in texts) > COUNT // 2
 
 
 @pytest.mark.slow
