@@ -50,9 +50,8 @@ def main() -> None:
     named = {"kinds": config.kinds or [], "prompts": config.prompts, "examples": config.examples}
     require_known_kinds(named, known_kinds(args.prompts, load_value("kinds")), args.domain)
     wanted = config.kinds is None or args.kind in config.kinds
-    prompt = load_prompt(
-        args.prompts, args.kind, config.prompts.get(args.kind), config.examples.get(args.kind)
-    ) if wanted else Prompt("", "")  # fmt: skip
+    own = config.prompts.get(args.kind), config.examples.get(args.kind)
+    prompt = load_prompt(args.prompts, args.kind, *own) if wanted else Prompt("", "")
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
     corpus = [Passage(*row) for row in zip(table["id"], table["title"], table["text"], strict=True)]

@@ -135,12 +135,14 @@ def _in_this_process(arguments: Mapping[str, Any]) -> Ask:
         schema = sampling["schema"]
         parameters = [
             SamplingParams(
-                temperature=sampling["temperature"], max_tokens=sampling["max_tokens"], seed=request.seed,
+                temperature=sampling["temperature"],
+                max_tokens=sampling["max_tokens"],
+                seed=request.seed,
                 # one each: the engine notes in it what it made of it
                 structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
             )
             for request in requests
-        ]  # fmt: skip
+        ]
         outputs = engine.chat(
             [request.messages for request in requests], parameters, use_tqdm=False,
             add_generation_prompt=True, chat_template_kwargs=dict(sampling["template_options"]),

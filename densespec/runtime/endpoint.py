@@ -43,7 +43,6 @@ class EndpointConfig(BaseModel):
     price_in: float = Field(default=0.0, ge=0, description="of a million prompt tokens, in any currency")
     price_out: float = Field(default=0.0, ge=0, description="of a million completion tokens")
 
-
     @field_validator("options")
     @classmethod
     def _not_what_makes_a_request(cls, options: dict[str, Any]) -> dict[str, Any]:
