@@ -16,7 +16,7 @@ from densespec.errors import run
 from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
-from densespec.generation.prompt import load_prompt, read_prompt
+from densespec.generation.prompt import Prompt, known_kinds, load_prompt, require_known_kinds
 from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
 from densespec.generation.registry import WRITERS
@@ -24,7 +24,7 @@ from densespec.generation.writer import Setting
 from densespec.generation.writing import counts, sample, write_queries
 from densespec.io.atomic import replacing_folder
 from densespec.io.jsonl import write_json
-from densespec.io.params import load_section
+from densespec.io.params import load_section, load_value
 from densespec.io.tables import passages_of, read_table
 from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.student import quiet_libraries
@@ -46,15 +46,14 @@ def main() -> None:
     student = load_section("student", StudentConfig, args.domain)
     started = time.monotonic()
 
-    for named in sorted({*(config.kinds or ()), *config.prompts, *config.examples}):
-        read_prompt(args.prompts, named)  # a mistyped kind would go unnoticed, without queries
-    prompt = load_prompt(
-        args.prompts, args.kind, config.prompts.get(args.kind), config.examples.get(args.kind)
-    )
+    named = {"kinds": config.kinds or [], "prompts": config.prompts, "examples": config.examples}
+    require_known_kinds(named, known_kinds(args.prompts, load_value("kinds")), args.domain)
+    wanted = config.kinds is None or args.kind in config.kinds
+    own = config.prompts.get(args.kind), config.examples.get(args.kind)
+    prompt = load_prompt(args.prompts, args.kind, *own) if wanted else Prompt("", "")
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
     corpus = passages_of(table)
-    wanted = config.kinds is None or args.kind in config.kinds
     seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed and wanted]
     asked = sample(seeds, config.max_passages, config.seed) if config.max_passages else seeds
     recordings = read_recordings(args.recordings)

@@ -20,6 +20,7 @@ class Endpoint:
     """What answers: the language model in a folder. A subclass may answer otherwise.
 
     Attributes:
+        finish_reason: of all answers.
         address: up to ``/v1``.
         bodies: of all requests, in order of arrival.
         keys: bearer tokens that came with them.
@@ -27,6 +28,8 @@ class Endpoint:
         most_at_once: most requests that were in work at the same time.
         fault: what befalls a request.
     """
+
+    finish_reason = "stop"
 
     def __init__(self, folder: Path | None = None) -> None:
         from densespec.generation.transformers import load_engine
@@ -57,7 +60,7 @@ class Endpoint:
             "id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
             "choices": [
                 {
-                    "index": 0, "finish_reason": "stop",
+                    "index": 0, "finish_reason": self.finish_reason,
                     "message": {"role": "assistant", "content": text},
                 }
             ],

@@ -95,7 +95,7 @@ def render_card(card: Mapping[str, Any], queries: Sequence[Kept], prompt: Prompt
     Args:
         card: from :func:`dataset_card`.
         queries: of the dataset; the examples are taken evenly from them.
-        prompt: of the kind.
+        prompt: of the kind; without template for a kind that the domain leaves out.
     """
     domain, kind, count = card["domain"], card["kind"], card["queries"]
     path = f"data/queries/{domain}/{kind}"
@@ -140,12 +140,11 @@ def render_card(card: Mapping[str, Any], queries: Sequence[Kept], prompt: Prompt
             "|---|---|---|",
             *examples,
             "",
-            f"## The prompt, {prompt.version}",
-            "",
-            "```text",
-            prompt.template.rstrip("\n"),
-            "```",
-            "",
+            *(
+                [f"## The prompt, {prompt.version}", "", "```text", prompt.template.rstrip("\n"), "```", ""]
+                if prompt.template
+                else []
+            ),
             "## Use it elsewhere",
             "",
             "In any DVC repository (a tag pins the version, `dvc update` follows it):",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from densespec.generation.english import word_list
 from densespec.generation.prompt import Example, Prompt
@@ -25,6 +26,13 @@ LANGUAGES = dict(
     )
 )
 Message = dict[str, str]
+#: JSON schema of a structured answer.
+QUERY_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"query": {"type": "string"}},
+    "required": ["query"],
+    "additionalProperties": False,
+}
 
 
 class Request(NamedTuple):
@@ -48,6 +56,7 @@ def chat_requests(
     examples: int,
     passage_chars: int,
     seed: int,
+    structured: bool = False,
 ) -> list[Request]:
     """One request per passage.
 
@@ -63,8 +72,11 @@ def chat_requests(
         examples: how many to draw; the whole pool if it has fewer.
         passage_chars: where passages are cut (code points).
         seed: of the run.
+        structured: ask for JSON after :data:`QUERY_SCHEMA`, and show the examples so.
     """
     instruction, turn = split_template(prompt.template, language)
+    if structured:
+        instruction += 'Reply with JSON: {"query": "…"}\n\n'
     shown = {e: turn.replace("{passage}", e.passage[:passage_chars]) for e in prompt.examples}
     requests = []
     for passage in passages:
@@ -74,7 +86,8 @@ def chat_requests(
         turns = [*(shown[example] for example in drawn), own]
         messages = [{"role": "user", "content": instruction + turns[0]}]
         for example, following in zip(drawn, turns[1:], strict=True):
-            messages.append({"role": "assistant", "content": example.query})
+            query = json.dumps({"query": example.query}, ensure_ascii=False) if structured else example.query
+            messages.append({"role": "assistant", "content": query})
             messages.append({"role": "user", "content": following})
         requests.append(Request(messages, seed_for(seed, "write", *purpose)))
     return requests

@@ -23,9 +23,15 @@ class LlmConfig(BaseModel):
         default=False, description="run code that comes with the model; needs a pinned revision"
     )
     temperature: float = Field(default=0.8, ge=0, description="of sampling; 0 for the likeliest token")
-    max_tokens: int = Field(default=50, ge=1, description="longest answer (tokens)")
+    max_tokens: int = Field(
+        default=50, ge=1, description="longest answer (tokens); a query that it cuts is dropped"
+    )
     passage_chars: int = Field(default=2048, ge=100, description="where passages are cut (characters)")
     examples: int = Field(default=3, ge=0, description="few-shot examples, drawn per passage; 0 for none")
+    structured: bool = Field(
+        default=False,
+        description="have the query as JSON, by its schema, and drop what is none; writers openai and vllm",
+    )
     template_options: dict[str, Any] = Field(
         default={}, description="for the chat template, such as {enable_thinking: false}"
     )

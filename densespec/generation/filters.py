@@ -8,7 +8,7 @@ from densespec.generation.words import copied_words, length, normalised, run_key
 from densespec.records import Passage
 
 #: Why a query is dropped, in the order in which it is asked: first what is no answer at all.
-NO_ANSWER = ("empty", "refusal", "mentions_passage", "wrong_language")
+NO_ANSWER = ("cut_off", "empty", "refusal", "mentions_passage", "wrong_language")
 REASONS = (*NO_ANSWER, "too_long", "equals_title", "copies_passage", "duplicate")
 
 
@@ -21,6 +21,8 @@ def rejection(
     language: str | None = None,
 ) -> str:
     """Why a query is dropped, one of :data:`REASONS`, or ``""`` to keep it.
+
+    ``cut_off`` is not among the answers: it shows in what the query was found in, not in the query.
 
     Args:
         text: the query, tidied.

@@ -8,6 +8,7 @@ from typing import Any
 from densespec.errors import InputError
 from densespec.generation.chat import Request, chat_requests
 from densespec.generation.embedding import student_name
+from densespec.generation.tidying import unwrapped
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import model_location, require_pinned
@@ -40,10 +41,10 @@ def write_in_shards(
 
     requests = chat_requests(
         passages, kind, setting.prompt, language=setting.language, examples=llm.examples,
-        passage_chars=llm.passage_chars, seed=setting.seed,
+        passage_chars=llm.passage_chars, seed=setting.seed, structured=llm.structured,
     )  # fmt: skip
-    # "whole": not what earlier versions kept, which ended at the first line break
-    decides = (name, "whole", identity, llm.temperature, llm.max_tokens, llm.template_options)
+    # "cut": not what earlier versions kept, which did not say whether an answer was whole
+    decides = (name, "cut", identity, llm.temperature, llm.max_tokens, llm.structured, llm.template_options)
     answers = Answers(
         setting.scratch, decides, answer, shard_size=llm.shard_size, label=f"{name} {kind}"
     )
@@ -51,7 +52,11 @@ def write_in_shards(
     setting.usage[name] = answers.usage() | {"seconds": sum(one.seconds for one in given)}
     model = student_name(llm.model, llm.revision)
     for passage, one in zip(passages, given, strict=True):
-        yield Written(passage, one.text, setting.prompt.version, model)
+        text, cut = one.text, one.cut
+        if llm.structured:
+            query = unwrapped(text)
+            text, cut = query or "", cut and query is None
+        yield Written(passage, text, setting.prompt.version, model, cut)
 
 
 def llm_location(model: str, revision: str | None, trust_remote_code: bool) -> str:

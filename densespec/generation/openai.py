@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from densespec.generation.chat import Request
+from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.language_model import require_model, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.runtime.answers import Answer
-from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key
+from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key, with_options
 
 
 def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[Written]:
@@ -30,15 +30,19 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
         "temperature": llm.temperature,
         "max_tokens": llm.max_tokens,
     }
+    if llm.structured:
+        schema = {"name": "query", "strict": True, "schema": QUERY_SCHEMA}
+        fixed["response_format"] = {"type": "json_schema", "json_schema": schema}
     if llm.template_options:
         fixed["extra_body"] = {"chat_template_kwargs": llm.template_options}
 
     def answer(requests: Sequence[Request]) -> list[Answer]:
         return ask_all(
-            address, key, [{**fixed, **request._asdict()} for request in requests], "generate.openai",
-            concurrency=own.concurrency, timeout=own.timeout, retries=own.retries,
+            address, key, [with_options({**fixed, **request._asdict()}, own.options) for request in requests],
+            "generate.openai", concurrency=own.concurrency, timeout=own.timeout, retries=own.retries,
         )  # fmt: skip
 
-    yield from write_in_shards("openai", [address, llm.model], answer, passages, kind, setting)
+    identity = [address, llm.model, own.options]
+    yield from write_in_shards("openai", identity, answer, passages, kind, setting)
     used = setting.usage["openai"]
     used["cost"] = cost_of(used, own.price_in, own.price_out)

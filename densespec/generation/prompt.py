@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +57,39 @@ def load_prompt(
     else:
         rows = [(f"{pool}:{number}", row) for number, row in (read_jsonl(pool) if pool.is_file() else ())]
     return prompt._replace(examples=tuple(_example(where, row) for where, row in rows))
+
+
+def known_kinds(folder: Path, listed: Iterable[str]) -> set[str]:
+    """Query kinds that a domain may name: those that params ``kinds`` lists, and those with a shared prompt.
+
+    The latter, so that an experiment with fewer ``kinds`` does not fail on a domain's prompt of another.
+    """
+    return {*listed, *(file.stem for file in folder.glob("*.txt"))}
+
+
+def require_known_kinds(named: Mapping[str, Collection[str]], known: Collection[str], domain: str) -> None:
+    """Refuse parameters of query kinds that there are not.
+
+    Args:
+        named: parameter of section ``generate`` → kinds that it names.
+        known: kinds that there are.
+        domain: for the message.
+
+    Raises:
+        InputError: some are unknown; all are told.
+    """
+    found = []
+    for parameter, kinds in named.items():
+        for kind in sorted(set(kinds) - set(known)):
+            close = difflib.get_close_matches(kind, known, n=1)
+            found.append(f"generate.{parameter}: {kind}" + (f" (did you mean {close[0]}?)" if close else ""))
+    if found:
+        raise InputError(
+            f"conf/domains/{domain}.yaml or params.yaml",
+            expected=f"query kinds that there are: {', '.join(sorted(known))}",
+            found=", ".join(found),
+            remedy="correct the name, or add the kind (docs/generate.md, 'Kinds')",
+        )
 
 
 def read_prompt(folder: Path, kind: str) -> Prompt:

@@ -5,7 +5,9 @@ Every writer's text goes through :func:`find_query` before the filters; a bare q
 
 from __future__ import annotations
 
+import json
 import re
+from typing import NamedTuple
 
 #: Reasoning that some models print first; without its end, the answer was never reached.
 THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -23,12 +25,15 @@ PREAMBLES = tuple(
         rf"here(?:['’]s| is| are)\b[^:?]*\b{ASKED_FOR}\b[^:?]*:\s*",
         r"(?:according to|based on) (?:the|this) (?:passage|text)(?: above| below)?,\s*",
         rf"{LABEL}\s*:\s*",
+        rf"(?:the|my|one|a|an)\b (?:[\w-]+ )?{LABEL}\b[^:?]*\b(?:is|(?:would|could|might|can) be)\s*:\s*",
         r"I(?:['’]d| would) be (?:happy|glad) to\b[^:?]*?[!.:](?:\s+|$)",
         r"(?:q|answer|output|response)\s*:\s*",
         r"(?:frage|suchanfrage|titel|pregunta|consulta|título|pergunta|requête|titre|domanda|titolo|вопрос|"
         r"запрос|質問|クエリ|タイトル|问题|查询|标题|질문|검색어|제목)\s?[:：]\s*",
     )
 )
+#: A JSON object on lines of its own.
+WRAPPED = re.compile(r'^[ \t]*(\{\s*".*?\})[ \t]*$', re.MULTILINE | re.DOTALL)
 #: A line of its own above the query: a bare label, or whatever ends in a colon, in any language.
 ANNOUNCEMENT = re.compile(rf"{LABEL}|.*[:：]", re.IGNORECASE)
 QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»", "「": "」", "『": "』", "*": "*"}
@@ -38,7 +43,13 @@ INNER_QUOTE = re.compile(r"(?<!\w)['’‘]|['’](?!\w)")
 REFUSAL = re.compile(
     r"""(?x)
     As\ an\ (?:AI|artificial|LLM)\b | As\ a\ (?:large\ )?language\ model\b
-    | I(?:['’]m|\ am)\ sorry(?:[,.]|\ but\b) | I\ apologi[sz]e\b | My\ apologies\b
+    | I(?:['’]m|\ am)\ sorry(?:[,.]|\ but\b)
+    | Sorry,\ (?:but\ )?(?:
+        I\b['’\ ](?:m|am|can(?:['’]?t|not|\ not)|won['’]t|do|don['’]t)\b | there\ is\ no\b | no\b)
+    | (?:N/A|n/a|None|Not\ applicable)\.?\Z
+    | No\ (?:\w+\ )?(?:question|query|claim|title|keywords?|keyword\ query)\ (?:
+        (?:can|could)\ be\ (?:written|generated|formulated|produced|derived|asked)\b | possible\b)
+    | I\ apologi[sz]e\b | My\ apologies\b
     | (?:I(?:\ cannot|\ can['’]?t|\ can\ not|\ won['’]?t|\ will\ not|\ am\ unable\ to|['’]m\ unable\ to
         |\ am\ not\ able\ to|['’]m\ not\ able\ to))\ (?:
         help\ (?:you|with)\b | assist\b | comply\b | fulfil | engage\b
@@ -58,19 +69,54 @@ MENTION = re.compile(
 )
 
 
-def find_query(text: str) -> tuple[str, int]:
-    """The query in a language model's answer, and how many lines of preamble stand above it.
+def unwrapped(text: str) -> str | None:
+    """The query in an answer of JSON, ``{"query": "…"}``, on lines of its own; None if there is none.
+
+    Under another name it counts where it is the object's only entry.
+    """
+    for found in WRAPPED.finditer(text):
+        try:
+            entries = json.loads(found[1], strict=False)
+        except (ValueError, RecursionError):
+            continue
+        query = entries.get("query", next(iter(entries.values())) if len(entries) == 1 else None)
+        if isinstance(query, str):
+            return query
+    return None
+
+
+class Found(NamedTuple):
+    """What was found in an answer.
+
+    Attributes:
+        query: one line, or ``""``.
+        preambles: lines of preamble above it, and one more where its own line begins with one.
+        last: nothing stands below it, not even the end of its block of code.
+    """
+
+    query: str
+    preambles: int
+    last: bool
+
+
+def find_query(text: str) -> Found:
+    """The query in a language model's answer, and where it stands.
 
     The query is one line without preamble, list marks, quotes and Markdown; ``""`` if no line holds one.
     It is the first line that holds anything beside marks and preambles and does not announce the next one.
     """
-    lines = [line for line in THOUGHT.sub("", text).splitlines() if _says_something(line)]
-    for number, line in enumerate(lines):
-        bare = _bare(line)
+    said = THOUGHT.sub("", text).strip()
+    inner = unwrapped(said)
+    if inner is not None:
+        return find_query(inner)._replace(last=False)
+    everything = said.splitlines()
+    lines = [(place, line) for place, line in enumerate(everything, start=1) if _says_something(line)]
+    for number, (place, line) in enumerate(lines):
+        bare, preamble = _bare(line)
         announces = number + 1 < len(lines) and ANNOUNCEMENT.fullmatch(bare)
         if not announces and _says_something(bare):
-            return bare, number
-    return "", len(lines)
+            return Found(bare, number + preamble, place == len(everything))
+    return Found("", len(lines), True)
 
 
 def _says_something(line: str) -> bool:
@@ -89,20 +135,21 @@ def mentions_passage(query: str, passage: str) -> bool:
     return found is not None and not re.search(r"passage|excerpt", passage, re.IGNORECASE)
 
 
-def _bare(line: str) -> str:
-    """A line with everything around its query taken off, layer by layer."""
+def _bare(line: str) -> tuple[str, bool]:
+    """A line with everything around its query taken off, layer by layer; whether a preamble was among it."""
     line = " ".join(line.split())
     line = CODE.sub(r"\2", BOLD.sub(r"\1", line))
-    before = None
+    before, preambles = None, False
     while line != before:
         before = line
         line = _unquoted(MARKER.sub("", line, count=1) if MARKER.match(line) else line)
         for preamble in PREAMBLES:
             found = preamble.match(line)
             if found:
+                preambles = True
                 line = line[found.end() :]
                 line = line[:1].upper() + line[1:] if found[0].endswith(", ") else line
-    return line
+    return line, preambles
 
 
 def _unquoted(line: str) -> str:

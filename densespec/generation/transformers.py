@@ -40,9 +40,17 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
     no further than the rounding of a padded forward pass.
 
     Raises:
-        InputError: the model cannot be had, has no chat template, or a prompt is too long for it.
+        InputError: the model cannot be had, has no chat template, or a prompt is too long for it; a
+            structured answer is asked for.
     """
     llm, own = setting.parameters.llm, setting.parameters.transformers
+    if llm.structured:
+        raise InputError(
+            "params.yaml: generate.llm.structured",
+            expected="false: the writer transformers cannot hold a model to a schema",
+            found="true",
+            remedy="set it to false, or take the writer vllm, or openai with an endpoint",
+        )
     location = llm_location(llm.model, llm.revision, llm.trust_remote_code)
     device = own.device or _device()
     dtype = "float32" if own.dtype == "auto" and device == "cpu" else own.dtype
@@ -164,7 +172,7 @@ def answers(
         for number, tokens in zip(batch, outputs[:, width:].tolist(), strict=True):
             end = next((place + 1 for place, token in enumerate(tokens) if token in engine.stops), None)
             text = tokenizer.decode(tokens[:end], skip_special_tokens=True)
-            given[number] = Answer(text, len(prompts[number]), len(tokens[:end]))
+            given[number] = Answer(text, len(prompts[number]), len(tokens[:end]), cut=end is None)
     return given
 
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from densespec.errors import InputError
-from densespec.generation.chat import Request
+from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.language_model import llm_location, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
@@ -42,7 +42,8 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
         "enable_prefix_caching": True, "seed": 0,
     }  # fmt: skip
     sampling = {
-        "temperature": llm.temperature, "max_tokens": llm.max_tokens, "template_options": llm.template_options
+        "temperature": llm.temperature, "max_tokens": llm.max_tokens,
+        "template_options": llm.template_options, "schema": QUERY_SCHEMA if llm.structured else None,
     }  # fmt: skip
 
     @cache
@@ -127,13 +128,19 @@ def replicas(arguments: Mapping[str, Any], count: int, devices: int) -> Ask:
 
 def _in_this_process(arguments: Mapping[str, Any]) -> Ask:
     from vllm import LLM, SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
 
     engine = LLM(**arguments)
 
     def ask(requests: Sequence[Request], sampling: Mapping[str, Any]) -> list[Answer]:
+        schema = sampling["schema"]
         parameters = [
             SamplingParams(
-                temperature=sampling["temperature"], max_tokens=sampling["max_tokens"], seed=request.seed
+                temperature=sampling["temperature"],
+                max_tokens=sampling["max_tokens"],
+                seed=request.seed,
+                # one each: the engine notes in it what it made of it
+                structured_outputs=StructuredOutputsParams(json=schema) if schema else None,
             )
             for request in requests
         ]
@@ -141,12 +148,17 @@ def _in_this_process(arguments: Mapping[str, Any]) -> Ask:
             [request.messages for request in requests], parameters, use_tqdm=False,
             add_generation_prompt=True, chat_template_kwargs=dict(sampling["template_options"]),
         )  # fmt: skip
-        return [
-            Answer(output.outputs[0].text, len(output.prompt_token_ids), len(output.outputs[0].token_ids))
-            for output in outputs
-        ]
+        return [_answer(output) for output in outputs]
 
     return ask
+
+
+def _answer(output: Any) -> Answer:
+    """What the engine's ``RequestOutput`` says."""
+    [said] = output.outputs
+    return Answer(
+        said.text, len(output.prompt_token_ids), len(said.token_ids), said.finish_reason == "length"
+    )
 
 
 _engine: Ask | None = None  # of a process that runs one copy

@@ -35,12 +35,14 @@ class Written(NamedTuple):
         text: the query.
         prompt: version of the prompt or method, such as ``"question/1"``.
         model: what wrote it.
+        cut: the text ends inside a line, at the longest answer allowed.
     """
 
     passage: Passage
     text: str
     prompt: str
     model: str
+    cut: bool = False
 
 
 class Setting(NamedTuple):

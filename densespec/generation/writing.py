@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
             written and queries kept.
         dropped: queries per reason of :data:`~densespec.generation.filters.REASONS`.
         tidied: queries that a writer had put something around, kept or not.
-        preambles: those of them that stood below lines of preamble.
+        preambles: those of them that stood behind a preamble, or below one.
     """
 
     queries: list[Kept]
@@ -83,14 +83,17 @@ def write_queries(
         tally = tallies[name] = {"asked": len(asked), "missing": 0, "written": 0, "kept": 0}
         for written in write(asked, kind, setting) if asked else ():
             passage = written.passage
-            text, above = find_query(written.text)
+            text, announced, last = find_query(written.text)
             tidied += text != " ".join(written.text.split())
-            preambles += bool(text and above)
+            preambles += bool(text and announced)
             content_key = passage_hash(passage)
             number = numbers[content_key] = numbers[content_key] + 1
             answered.add(passage.id)
             tally["written"] += 1
-            reason = rejection(text, passage, seen, setting.max_words, setting.copy_ngram, language)
+            if written.cut and last:
+                reason = "cut_off"
+            else:
+                reason = rejection(text, passage, seen, setting.max_words, setting.copy_ngram, language)
             if reason:
                 dropped[reason] += 1
                 continue

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from densespec.reporting.markup import Html, count, join, number, table, tag, words
 
 #: Reasons of the stage generate that post-processing tells; its other reasons are filters on the text.
-NO_ANSWER = ("empty", "refusal", "mentions_passage", "wrong_language")
+NO_ANSWER = ("cut_off", "empty", "refusal", "mentions_passage", "wrong_language")
 
 
 class Survival(NamedTuple):
@@ -139,7 +139,7 @@ def _dropped(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) ->
     if tidied:
         said += f" {count(tidied)} answers had something around the query, which was taken off"
         above = sum(generate[kind].get("preambles", 0) for kind in kinds)
-        said += f", {count(above)} of them lines of preamble." if above else "."
+        said += f", {count(above)} of them a preamble." if above else "."
     return tag("p", said, cls="soft")
 
 

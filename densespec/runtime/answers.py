@@ -21,12 +21,14 @@ class Answer(NamedTuple):
             the request.
         prompt_tokens: of the request.
         completion_tokens: of the answer.
+        cut: it ended at the most tokens, and not with a line.
         seconds: once kept, its share of the time that its shard took.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
+    cut: bool = False
     seconds: float = 0.0
 
 
@@ -90,11 +92,12 @@ class Answers:
             "key": np.array([key for key, _ in part]),
             "text": np.array(texts),
             "tokens": np.array([given[1:3] for given in answers], dtype=np.int64),
+            "cut": np.array([given.cut and not given.text.endswith("\n") for given in answers]),
             "seconds": np.full(len(part), (time.monotonic() - started) / len(part)),
         }
 
     def _keep(self, shard: Shard | None) -> None:
-        if shard:
-            columns = (shard[name].tolist() for name in ("key", "text", "tokens", "seconds"))
-            for key, text, (prompt_tokens, completion_tokens), seconds in zip(*columns, strict=True):
-                self._kept[key] = Answer(text, prompt_tokens, completion_tokens, seconds)
+        if shard and "cut" in shard:  # those of earlier versions do not say whether an answer is whole
+            columns = (shard[name].tolist() for name in ("key", "text", "tokens", "cut", "seconds"))
+            for key, text, (prompt_tokens, completion_tokens), cut, seconds in zip(*columns, strict=True):
+                self._kept[key] = Answer(text, prompt_tokens, completion_tokens, cut, seconds)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from densespec.errors import InputError
 from densespec.runtime.answers import Answer
@@ -33,11 +33,24 @@ class EndpointConfig(BaseModel):
         pattern=r"^(https?://[^\s@?#]+)?$",  # no user or password
         description="address up to /v1; empty for $OPENAI_BASE_URL, or OpenAI's own",
     )
+    options: dict[str, Any] = Field(
+        default={},
+        description="further fields of every request, such as {reasoning_effort: low}; they replace ours, "
+        "null leaves one out",
+    )
     concurrency: int = Field(default=16, ge=1, description="most requests at a time")
     timeout: float = Field(default=120.0, gt=0, description="of one request (seconds)")
     retries: int = Field(default=8, ge=0, description="of one request, each after a longer pause")
     price_in: float = Field(default=0.0, ge=0, description="of a million prompt tokens, in any currency")
     price_out: float = Field(default=0.0, ge=0, description="of a million completion tokens")
+
+    @field_validator("options")
+    @classmethod
+    def _not_what_makes_a_request(cls, options: dict[str, Any]) -> dict[str, Any]:
+        taken = [name for name in ("model", "messages", "stream", "n") if name in options]
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: not here, these are the pipeline's own")
+        return options
 
 
 def endpoint_and_key(base_url: str, section: str) -> tuple[str, str]:
@@ -76,6 +89,20 @@ def endpoint_and_key(base_url: str, section: str) -> tuple[str, str]:
             remedy=f"export OPENAI_API_KEY=…, or set {section}.base_url to an endpoint of your own",
         )
     return address, key or NO_KEY
+
+
+def with_options(request: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with further fields, which the client need not know; they replace those that it has.
+
+    Args:
+        request: arguments of the client's ``chat.completions.create``.
+        options: field → value; None leaves the field out.
+    """
+    kept = {name: value for name, value in request.items() if name not in options}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given:
+        kept["extra_body"] = {**kept.get("extra_body", {}), **given}
+    return kept
 
 
 def cost_of(usage: Mapping[str, float], price_in: float, price_out: float) -> float:
@@ -175,7 +202,8 @@ class _Endpoint:
                     str(self.client.base_url),
                     expected="an answer",
                     found=problem,
-                    remedy=f"check {self.section}.base_url, the model's name and options, and OPENAI_API_KEY",
+                    remedy=f"check {self.section}.base_url, the model's name and OPENAI_API_KEY; "
+                    f"{self.section}.options leaves out or replaces fields that the endpoint does not take",
                 ) from None
             wait = min(retry_after(error.response.headers), LONGEST_RETRY_AFTER)
             self.opens = max(self.opens, time.monotonic() + wait)
@@ -209,8 +237,10 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float:
 
 def _completion(completion: Any) -> Answer:
     try:
-        text = completion.choices[0].message.content or ""
+        choice = completion.choices[0]
+        text = choice.message.content or ""
     except (AttributeError, IndexError, TypeError):
         raise ValueError(f"not a chat completion: {str(completion)[:80]!r}") from None
     used = completion.usage
-    return Answer(str(text), *((used.prompt_tokens, used.completion_tokens) if used else (0, 0)))
+    asked, answered = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
+    return Answer(str(text), asked, answered, getattr(choice, "finish_reason", None) == "length")

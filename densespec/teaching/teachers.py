@@ -16,7 +16,7 @@ from densespec.retrieval.config import Bm25Config, StudentConfig
 from densespec.retrieval.judged import Judged, judged_dev, judged_lists
 from densespec.retrieval.student import load_student, student_fingerprint
 from densespec.runtime.answers import Answer, Answers
-from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key
+from densespec.runtime.endpoint import ask_all, cost_of, endpoint_and_key, with_options
 from densespec.teaching.causal import load_causal
 from densespec.teaching.config import PairModelConfig, ScoreConfig
 from densespec.teaching.cross_encoder import load_cross_encoder
@@ -191,6 +191,7 @@ def listwise_llm(
     fixed: dict[str, Any] = {"model": settings.model, "temperature": 0, "max_tokens": settings.max_tokens}
     if settings.template_options:
         fixed["extra_body"] = {"chat_template_kwargs": settings.template_options}
+    fixed = with_options(fixed, settings.options)
 
     def complete(prompts: Sequence[str]) -> list[Answer]:
         chats = [[{"role": "user", "content": prompt}] for prompt in prompts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def test_a_request_is_instruction_examples_passage():
     assert query == shown[first.split("Passage:\n")[1]]
     assert other_query == shown[second.removeprefix("Passage:\n")] != query
     assert last == "Passage:\nTitle 0\nText of number 0."
+
+
+def test_a_structured_request_asks_for_json_and_shows_it():
+    pool = (Example("ein Fluss", 'was heißt "Fluß"?'),)
+    [request] = requests(PASSAGES[:1], examples=1, pool=pool, structured=True)
+    first, shown, last = [message["content"] for message in request.messages]
+    assert first.startswith('Ask one question.\n\nBe brief.\n\nReply with JSON: {"query": "…"}\n\nPassage:\n')
+    assert "Fluß" in shown and json.loads(shown) == {"query": 'was heißt "Fluß"?'}
+    assert last == requests(PASSAGES[:1])[0].messages[-1]["content"]
 
 
 @pytest.mark.parametrize("changes", [{"pool": ()}, {"examples": 0}])

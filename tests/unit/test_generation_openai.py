@@ -157,6 +157,59 @@ def test_a_filtered_passage_gets_an_empty_query(endpoint, tmp_path):
     assert texts[0] == "" and all(texts[1:])
 
 
+def test_answers_that_the_endpoint_cut_are_known_as_such(endpoint, tmp_path):
+    def cut(scratch) -> set[bool]:
+        made = setting(tmp_path / scratch, endpoint.address)
+        found = {query.cut for query in openai(PASSAGES, "question", made)}
+        assert found == {query.cut for query in openai(PASSAGES, "question", made)}  # from shards
+        return found
+
+    assert cut("whole") == {False}
+    endpoint.finish_reason = "length"
+    assert cut("cut") == {True}
+
+
+def test_options_are_merged_into_every_request_and_null_leaves_a_field_out(endpoint, tmp_path):
+    endpoint.answer = lambda body: ("what now?", 5, 3)
+    options = {"max_tokens": None, "max_completion_tokens": 200, "temperature": 1, "top_k": 5, "seed": None}
+    plain = written(setting(tmp_path, endpoint.address))
+    bodies = list(endpoint.bodies)
+    assert written(setting(tmp_path, endpoint.address, options=options)) == plain
+    asked = endpoint.bodies[len(bodies) :]
+    assert len(asked) == len(bodies) == len(PASSAGES)  # other options, other shards
+    for body in asked:
+        assert body.items() >= {"max_completion_tokens": 200, "temperature": 1, "top_k": 5}.items()
+        assert not body.keys() & {"max_tokens", "seed", "extra_body"} and body["messages"]
+    made = setting(tmp_path, endpoint.address, llm={"template_options": {"a": 1}}, options={"top_k": 5})
+    written(made)
+    assert endpoint.bodies[-1].items() >= {"chat_template_kwargs": {"a": 1}, "top_k": 5}.items()
+    with pytest.raises(ValueError, match="messages: not here"):
+        GenerateConfig(openai={"options": {"messages": []}})
+
+
+def test_structured_answers_are_asked_for_by_schema_and_read(endpoint, tmp_path):
+    said = iter(['{"query": "what is \\"here\\"?"}', 'a query without "JSON"', '{"query": "half a que', ""])
+
+    def answer(body):
+        schema = body["response_format"]["json_schema"]
+        assert body["response_format"]["type"] == "json_schema" and schema["strict"] is True
+        assert schema["schema"] == {
+            "type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"],
+            "additionalProperties": False,
+        }  # fmt: skip
+        assert '{"query": "…"}' in body["messages"][0]["content"]
+        return next(said), 5, 12
+
+    plain = setting(tmp_path, endpoint.address)
+    written(plain)
+    assert all("response_format" not in body for body in endpoint.bodies)
+    endpoint.answer, endpoint.finish_reason = answer, "length"
+    made = setting(tmp_path, endpoint.address, concurrency=1, llm={"structured": True})
+    for _ in range(2):  # the second time from shards
+        found = [(q.text, q.cut) for q in openai(PASSAGES[:4], "question", made)]
+        assert found == [('what is "here"?', False), ("", True), ("", True), ("", True)]
+
+
 def test_no_server(endpoint, tmp_path):
     with pytest.raises(InputError, match="Connection error") as stopped:
         written(setting(tmp_path, "http://127.0.0.1:9/v1", retries=1))
@@ -226,7 +279,7 @@ def repository(tmp_path, endpoint):
         "openai": {"base_url": endpoint.address, "concurrency": 2, "retries": 1},
     }
     (tmp_path / "params.yaml").write_text(
-        yaml.safe_dump({"generate": generate, "student": {"model": "none"}})
+        yaml.safe_dump({"kinds": ["question"], "generate": generate, "student": {"model": "none"}})
     )
     return tmp_path
 

@@ -71,6 +71,13 @@ def tidy(answer: str) -> str:
         f"# Question\n\n1. **{ASKED}**\n   Answer: power.",
         f"The reader would type:\n\n```\n{ASKED}\n```\n\nThis is short.",
         f"<think>The passage is about\nheating.</think>\n\n{ASKED}",
+        f"The question is: {ASKED}",
+        f"A possible search query would be: {ASKED}",
+        f"The question that the passage answers is:\n{ASKED}",
+        f'{{"query": "{ASKED}"}}',
+        f'{{"question": "{ASKED}"}}',
+        f'Here it is:\n\n```json\n{{\n  "query": "{ASKED}"\n}}\n```\nShort.',
+        f'{{"query": "Question: {ASKED}", "kind": "question"}}',
     ],
 )
 def test_what_stands_around_a_query_is_taken_off(answer):
@@ -101,6 +108,10 @@ def test_what_stands_around_a_query_is_taken_off(answer):
         "#include not found",
         "python TypeError:",
         "I'd be happier with a larger tank",
+        '{"query": {"match_all": {}}} elasticsearch',
+        '{"a": 1} to csv',
+        "what is the question: to be or not to be",
+        "The Question Is Why: A History",
     ],
 )
 def test_a_bare_query_stays_as_it_is(query):
@@ -113,7 +124,11 @@ def test_a_bare_query_stays_as_it_is(query):
     [
         (ASKED, 0),
         (f"```\n{ASKED}\n```", 0),
-        (f"Here is a question: {ASKED}", 0),
+        (f"Here is a question: {ASKED}", 1),
+        (f"**Question:** {ASKED}", 1),
+        (f"According to the passage, {ASKED[0].lower()}{ASKED[1:]}", 1),
+        (f"1. {ASKED}", 0),
+        (f"Sure!\nQuestion: {ASKED}", 2),
         (f"\n\n{ASKED}\nIt asks about heating.", 0),
         (f"Sure!\n\nHere is a question:\n\n{ASKED}", 2),
         (f"Voici :\n---\n{ASKED}", 1),
@@ -121,7 +136,32 @@ def test_a_bare_query_stays_as_it_is(query):
     ],
 )
 def test_lines_of_preamble_are_counted(answer, lines):
-    assert find_query(answer) == (ASKED, lines)
+    assert find_query(answer)[:2] == (ASKED, lines)
+
+
+@pytest.mark.parametrize(
+    ("answer", "last"),
+    [
+        (ASKED, True),
+        ("Here is a question that the passage answers:\n\nHow often may a client", True),
+        ("Here is a question that the passage", True),
+        ("<think>The passage is about", True),
+        ("", True),
+        (f"{ASKED}\n\nThis asks about", False),
+        (f"```\n{ASKED}\n```", False),
+        (f'{{"query": "{ASKED}"}}', False),
+        (f'{{"query": "{ASKED}', True),
+        (f"1. {ASKED}\n2. What", False),
+    ],
+)
+def test_whether_anything_stands_below_the_query(answer, last):
+    assert find_query(answer).last == last
+
+
+def test_json_is_read_whatever_is_in_the_query():
+    assert tidy('{"query": "what does f\\"{x}\\" do?"}') == 'what does f"{x}" do?'
+    assert tidy('{"query": "two\\nlines"}') == "two"
+    assert tidy('{"query": ""}') == ""
 
 
 NOTHING = [
@@ -150,6 +190,16 @@ def test_nothing_is_left_of_an_answer_without_a_query(answer):
         "The passage does not contain enough information.",
         "Please provide the passage.",
         "There is no passage given.",
+        "Sorry, I can't do that.",
+        "Sorry, but I’m unable to write one.",
+        "Sorry, no question comes to mind.",
+        "N/A",
+        "n/a.",
+        "None",
+        "Question: None.",
+        "No query can be written for this.",
+        "No suitable question could be formulated.",
+        '{"query": "N/A"}',
     ],
 )
 def test_refusals(answer):
@@ -168,6 +218,12 @@ def test_refusals(answer):
         "the passage does not fit on one page latex",
         "No passengers were hurt in the ferry accident.",
         "Sorry Seems to Be the Hardest Word: Apologies in Pop",
+        "Sorry, I Can't Dance lyrics",
+        "sorry, i can't log in",
+        "None of the above excel formula",
+        "n/a in excel vlookup",
+        "No claim can be made after two years.",
+        "No title deed found, what now?",
     ],
 )
 def test_what_only_looks_like_a_refusal(query):

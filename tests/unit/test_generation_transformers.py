@@ -86,6 +86,8 @@ def test_answers_end_at_the_turn_and_nowhere_else(engine, requests):
     found = given(engine, many, max_tokens=60)
     lengths = [answer.completion_tokens for answer in found]
     assert min(lengths) < 60 and max(lengths) == 60
+    assert all(answer.cut for answer in found if len(answer.text.encode()) == 60)
+    assert not any(answer.cut for answer in found if answer.completion_tokens < 60)
     assert any("\n" in answer.text.strip() for answer in found)  # the query may stand below a preamble
     assert len({answer.text for answer in found}) > 100
 
@@ -217,6 +219,8 @@ def test_a_passage_of_other_scripts(llama, tmp_path):
 
 
 def test_names_what_is_wrong_with_a_model(llama, tmp_path):
+    with pytest.raises(InputError, match=r"generate.llm.structured(.|\n)*vllm"):
+        written(llama, tmp_path, llm={"structured": True})
     with pytest.raises(InputError, match=r"generate.llm.model\n(.|\n)*language model"):
         written("", tmp_path)
     with pytest.raises(InputError, match="no such folder"):

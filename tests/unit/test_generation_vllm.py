@@ -18,13 +18,16 @@ import urllib.request
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from densespec.errors import InputError
+from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.config import GenerateConfig
-from densespec.generation.vllm import require_vllm
+from densespec.generation.language_model import Answer, kept_answers
+from densespec.generation.vllm import replicas, require_vllm
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from tests.tiny_models import tiny_language_model
@@ -44,6 +47,36 @@ def test_without_vllm_it_says_what_to_do(monkeypatch):
     monkeypatch.setattr("densespec.generation.vllm.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"not installed(.|\n)*densespec\[vllm\](.|\n)*transformers"):
         require_vllm()
+
+
+def test_what_the_engine_is_asked_and_what_its_outputs_become(monkeypatch):
+    """A stand-in for the engine that keeps what it is given."""
+    asked = []
+
+    class Engine:
+        def __init__(self, **arguments):
+            assert arguments == {"model": "m"}
+
+        def chat(self, messages, parameters, **named):
+            asked.extend(parameters)
+            ends = [SimpleNamespace(text=f"said {n}", token_ids=[1] * 3, finish_reason=reason)
+                    for n, reason in enumerate(["stop", "length"])]  # fmt: skip
+            return [SimpleNamespace(prompt_token_ids=[1, 2], outputs=[end]) for end in ends]
+
+    fake = SimpleNamespace(LLM=Engine, SamplingParams=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    monkeypatch.setitem(
+        sys.modules, "vllm.sampling_params", SimpleNamespace(StructuredOutputsParams=SimpleNamespace)
+    )
+    requests = [Request([{"role": "user", "content": "Ask."}], seed) for seed in (3, 4)]
+    sampling = {"temperature": 0.5, "max_tokens": 3, "template_options": {}, "schema": None}
+    ask = replicas({"model": "m"}, 1, 1)
+    expected = [Answer("said 0", 2, 3), Answer("said 1", 2, 3, cut=True)]
+    assert ask(requests, sampling) == ask(requests, {**sampling, "schema": QUERY_SCHEMA}) == expected
+    assert [(one.seed, one.temperature, one.max_tokens) for one in asked] == [(3, 0.5, 3), (4, 0.5, 3)] * 2
+    assert [one.structured_outputs and one.structured_outputs.json for one in asked] == [
+        None, None, QUERY_SCHEMA, QUERY_SCHEMA
+    ]  # fmt: skip
 
 
 def test_parameters_of_the_tests_are_parameters():
@@ -100,7 +133,7 @@ def repository(tmp_path) -> Path:
 
 
 def configure(repository: Path, generate: dict) -> None:
-    params = {"generate": generate, "student": {"model": "none"}}
+    params = {"kinds": ["question"], "generate": generate, "student": {"model": "none"}}
     (repository / "params.yaml").write_text(yaml.safe_dump(params))
 
 
@@ -133,8 +166,10 @@ def shards(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
 
 
-def queries(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+def answers(scratch: Path) -> dict[str, tuple[str, bool]]:
+    """Text of all answers in the shards, and whether it was cut."""
+    found = kept_answers(scratch / "generate/rivers-question")
+    return {key: (kept.text, kept.cut) for key, kept in found.items()}
 
 
 @pytest.mark.slow
@@ -153,10 +188,13 @@ def test_killed_and_resumed_it_writes_what_it_would_have(python, repository):
     assert kept.items() <= shards(repository / "scratch").items()
     for name in ("queries.jsonl", "card.json", "README.md"):
         assert (repository / "resumed" / name).read_bytes() == (repository / "whole" / name).read_bytes()
-    usage = json.loads((repository / "resumed.json").read_text())["usage"]["vllm"]
+    metrics = json.loads((repository / "resumed.json").read_text())
+    usage = metrics["usage"]["vllm"]
     assert usage["requests"] == COUNT and usage["completion_tokens"] >= COUNT
-    assert len(queries(repository / "whole")) > COUNT // 2  # gibberish, some of it empty
-    assert {query["model"] for query in queries(repository / "whole")} == {"tiny-llama"}
+    assert metrics["dropped"]["cut_off"] > COUNT // 2  # gibberish of 12 bytes seldom ends by itself
+    assert metrics["queries"] + sum(metrics["dropped"].values()) == COUNT
+    whole, resumed = (answers(repository / scratch) for scratch in ("scratch-whole", "scratch"))
+    assert len(whole) == COUNT and whole == resumed
 
 
 @pytest.mark.slow
@@ -166,9 +204,22 @@ def test_copies_in_processes_of_their_own_share_the_work(python, repository):
     params = yaml.safe_load((repository / "params.yaml").read_text())["generate"]
     configure(repository, {**params, "vllm": {**params["vllm"], "data_parallel": 2}})
     finished(stage(python, repository, "two", "scratch-two"))
-    one, two = (queries(repository / out) for out in ("one", "two"))
-    assert len(one) > COUNT // 2
-    assert sum(a == b for a, b in zip(one, two, strict=True)) >= 0.9 * len(one)  # rounding may differ
+    one, two = (answers(repository / scratch) for scratch in ("scratch-one", "scratch-two"))
+    assert len(one) == COUNT and one.keys() == two.keys()
+    assert sum(one[key] == two[key] for key in one) >= 0.9 * COUNT  # rounding may differ
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_structured_answers_follow_the_schema(python, repository):
+    params = yaml.safe_load((repository / "params.yaml").read_text())["generate"]
+    llm = {**params["llm"], "structured": True, "max_tokens": 40}
+    configure(repository, {**params, "llm": llm})
+    finished(stage(python, repository, "out", "scratch"))
+    texts = [text for text, _ in answers(repository / "scratch").values()]
+    assert len(texts) == COUNT
+    assert all(text.startswith("{") for text in texts if text)  # gibberish may be blanks alone
+    assert sum('"query"' in text for text in texts) > COUNT // 2
 
 
 @pytest.mark.slow
@@ -200,7 +251,7 @@ def test_the_writer_openai_with_vllms_server(python, repository, monkeypatch):
     )
     try:
         until = time.monotonic() + 300
-        while not answers(f"http://127.0.0.1:{port}/health"):
+        while not responds(f"http://127.0.0.1:{port}/health"):
             told = (repository / "server.log").read_text()
             assert server.poll() is None and time.monotonic() < until, told[-4000:]
             time.sleep(0.5)
@@ -217,10 +268,10 @@ def test_the_writer_openai_with_vllms_server(python, repository, monkeypatch):
         log.close()
     usage = json.loads((repository / "out.json").read_text())["usage"]["openai"]
     assert usage["requests"] == COUNT and usage["prompt_tokens"] > COUNT
-    assert len(queries(repository / "out")) > COUNT // 2
+    assert len(answers(repository / "scratch")) == COUNT
 
 
-def answers(address: str) -> bool:
+def responds(address: str) -> bool:
     try:
         return urllib.request.urlopen(address, timeout=5).status == 200
     except OSError:

@@ -96,6 +96,26 @@ def test_answers_are_tidied_and_counted_and_refusals_go_to_the_next_writer():
     assert counts(outcome, "question/1")["preambles"] == 1
 
 
+def test_a_query_that_the_longest_answer_cut_is_dropped_and_one_above_the_cut_is_kept():
+    answers = {
+        "p0": "Here is a question that it answers:\n\nHow often may a client resend a request before",
+        "p1": "What is at one?\n\nThis question asks",
+        "p2": "<think>The passage tells of",
+    }
+
+    def first(passages, kind, setting):
+        for passage in passages:
+            yield Written(passage, answers[passage.id], "test/1", "test", cut=True)
+
+    second = writer({"p0": ["How often may a client resend a request before it gives up?"]})
+    outcome = write_queries(PASSAGES[:3], "question", {"a": first, "b": second}, setting(), limits={})
+    assert [(q.text, q.writer) for q in outcome.queries] == [
+        ("How often may a client resend a request before it gives up?", "b"),
+        ("What is at one?", "a"),
+    ]
+    assert outcome.dropped == {**dict.fromkeys(REASONS, 0), "cut_off": 2}
+
+
 def test_check_language_drops_queries_in_another_language_unless_it_is_off():
     write = writer({"p0": ["Wovon erzählt die Passage und wie heißt der Fluss?"]})
     args = PASSAGES[:1], "question", {"w": write}, setting()

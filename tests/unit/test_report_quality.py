@@ -10,8 +10,8 @@ from densespec.reporting.quality import NO_ANSWER, Survival, per_kept, quality_s
 
 FUNNEL = {"written": 80, "round_trip": 10, "too_few": 2, "teacher_not_first": 5, "low_score": 3, "kept": 60}
 DROPPED = {
-    "empty": 1, "refusal": 2, "mentions_passage": 1, "wrong_language": 3, "too_long": 6, "equals_title": 1,
-    "copies_passage": 3, "duplicate": 3,
+    "cut_off": 1, "empty": 1, "refusal": 1, "mentions_passage": 1, "wrong_language": 3, "too_long": 6,
+    "equals_title": 1, "copies_passage": 3, "duplicate": 3,
 }  # fmt: skip
 GENERATE = {
     "queries": 80,
@@ -67,12 +67,12 @@ def test_numbers_are_on_the_panel():
     assert "claim 80 8.2 0.30 0.62 0.90 43.2%" in text
     assert "tokens seconds cost of 1,000 claim 100 93.0% 80.0% 70.0% 60.0% 200 0.50 25.00" in text
     assert (
-        "6 too long, 3 wrong language, 3 copies passage, 3 duplicate, 2 refusal, 1 empty, 1 mentions passage"
+        "6 too long, 3 wrong language, 3 copies passage, 3 duplicate, 1 cut off, 1 empty, 1 refusal"
         in text
     )
     assert "7 answers had something around the query, which was taken off." in text
     below = shown({"claim": GENERATE | {"preambles": 4}}, {}, ["claim"])
-    assert "which was taken off, 4 of them lines of preamble." in below
+    assert "which was taken off, 4 of them a preamble." in below
 
 
 def test_costs_are_shown_only_where_they_were_counted():

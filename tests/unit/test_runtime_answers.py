@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from densespec.runtime.answers import Answer, Answers
@@ -63,3 +64,15 @@ def test_texts_come_out_of_shards_as_they_went_in(tmp_path):
         given = answers(range(5))
         assert [one.text for one in given] == ["だ?", "", "zwei\nZeilen", "half ? of a pair", "nichts"]
         assert len({one.seconds for one in given}) == 1 and given[0].seconds > 0
+
+
+def test_an_answer_is_cut_unless_a_line_break_made_its_last_line_whole(tmp_path):
+    said = [Answer("a wh", 1, 12, cut=True), Answer("a whole line\n", 1, 12, cut=True), Answer("whole", 1, 2)]
+    for _ in range(2):
+        given = Answers(tmp_path, [], lambda requests: [said[n] for n in requests])(range(3))
+        assert [one.cut for one in given] == [True, False, False]
+
+
+def test_shards_of_earlier_versions_are_passed_over(tmp_path):
+    np.savez(tmp_path / "old.npz", key=["k"], text=["t"], tokens=[[1, 2]], seconds=[1.0])
+    assert [given.text for given in Answers(tmp_path, [], Model())(["a"])] == ["1"]

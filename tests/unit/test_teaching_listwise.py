@@ -259,6 +259,10 @@ def test_again_nothing_is_asked_and_the_bytes_are_the_same(ranker, monkeypatch):
     assert deeper > asked
     run_stage(monkeypatch, ranker, "other", model="another-ranker")
     assert len(ranker.bodies) == deeper + asked
+    run_stage(monkeypatch, ranker, "o", options={"max_tokens": None, "max_completion_tokens": 300})
+    new = ranker.bodies[deeper + asked :]
+    assert len(new) == asked
+    assert all("max_tokens" not in body and body["max_completion_tokens"] == 300 for body in new)
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "truncated", "cut", "page", "hang"])

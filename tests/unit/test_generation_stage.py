@@ -1,0 +1,92 @@
+"""The stage ``generate``: which kinds a domain gets queries of, and names of kinds that there are not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from densespec.errors import InputError
+from densespec.generation.prompt import known_kinds, require_known_kinds
+from densespec.io.jsonl import write_jsonl
+from densespec.io.tables import write_table
+from densespec.records import Passage, passage_hash
+from stages import generate
+
+SYMPTOM = "version: symptom/1\nWrite a symptom.\n\n{passage}\n"
+PASSAGE = Passage("p", "", "A dam burst upstream and the river rose by two metres within an hour.")
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Path:
+    """What the stage reads: one passage with a recorded query of both kinds; ``question`` has a prompt."""
+    row = {"id": ["p"], "title": [""], "text": [PASSAGE.text], "hash": ["p"], "seed": [True], "reason": [""]}
+    write_table(tmp_path / "passages.parquet", row)
+    write_jsonl(
+        tmp_path / "recordings.jsonl",
+        [
+            {"passage": passage_hash(PASSAGE), "kind": kind, "query": f"what made the {kind} rise?",
+             "prompt": f"{kind}/1", "model": "llm"}
+            for kind in ("question", "symptom")
+        ],
+    )  # fmt: skip
+    (tmp_path / "source.yaml").write_text("title: Rivers\nlicence: MIT\n")
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/question.txt").write_text("version: question/1\nAsk.\n\n{passage}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DENSESPEC_SCRATCH", str(tmp_path / "scratch"))
+    params = {
+        "kinds": ["question", "symptom"],
+        "generate": {"writers": ["recorded"]},
+        "student": {"model": "none"},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return tmp_path
+
+
+def written(repository: Path, monkeypatch, kind: str, **own) -> int:
+    """Queries of one kind that the stage writes for a domain with these parameters."""
+    (repository / "conf/domains").mkdir(parents=True, exist_ok=True)
+    conf = yaml.safe_dump({"generate": own, "student": {}})
+    (repository / "conf/domains/rivers.yaml").write_text(conf)
+    arguments = {
+        "--domain": "rivers", "--kind": kind, "--passages": "passages.parquet",
+        "--recordings": "recordings.jsonl", "--prompts": "prompts", "--licence-from": "source.yaml",
+        "--out": "out", "--metrics": "out.json",
+    }  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["generate", *(part for pair in arguments.items() for part in pair)])
+    generate.main()
+    return json.loads((repository / "out.json").read_text())["queries"]
+
+
+def test_a_kind_with_the_domains_own_prompt_is_no_matter_of_other_domains(repository, monkeypatch):
+    assert written(repository, monkeypatch, "symptom", prompts={"symptom": SYMPTOM}) == 1
+    assert "## The prompt, symptom/1" in (repository / "out/README.md").read_text()
+    assert written(repository, monkeypatch, "symptom", kinds=["question"]) == 0
+    assert "## The prompt" not in (repository / "out/README.md").read_text()
+    assert written(repository, monkeypatch, "question", kinds=["question"]) == 1
+    with pytest.raises(InputError, match="a prompt for query kind 'symptom'"):
+        written(repository, monkeypatch, "symptom")
+
+
+def test_names_of_kinds_that_there_are_not_are_all_told(repository, monkeypatch):
+    with pytest.raises(InputError) as told:
+        written(
+            repository, monkeypatch, "question", kinds=["queston"], prompts={"symptoms": SYMPTOM},
+            examples={"claim": []},
+        )  # fmt: skip
+    assert told.value.where.startswith("conf/domains/rivers.yaml")
+    assert told.value.found == (
+        "generate.kinds: queston (did you mean question?), "
+        "generate.prompts: symptoms (did you mean symptom?), generate.examples: claim"
+    )
+
+
+def test_an_experiment_with_fewer_kinds_may_leave_a_domains_prompts_where_they_are(tmp_path):
+    (tmp_path / "claim.txt").touch()
+    known = known_kinds(tmp_path, ["question"])
+    assert known == {"claim", "question"}
+    require_known_kinds({"kinds": ["question"], "prompts": {"claim": ""}, "examples": {}}, known, "rivers")
