@@ -29,6 +29,7 @@ from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.scratch import locked_scratch, scratch_root
 from densespec.teaching.audit import audit_teacher, refuse_weaker
 from densespec.teaching.config import ScoreConfig
+from densespec.teaching.pairs import require_finite
 from densespec.teaching.teachers import TEACHERS, Material
 
 
@@ -70,6 +71,8 @@ def main() -> None:
         scores, details = TEACHERS[args.teacher](
             material, config, student, scratch, scratch_root() / "encode"
         )
+        for number, values in enumerate(scores):
+            require_finite(args.teacher, material.query_ids[number], material.candidate_ids(number), values)
         audit = audit_teacher(material, scores, config.seed)
         refuse_weaker(audit, args.teacher, allow=config.allow_weaker)
         args.out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ several GPUs take batches from one heap.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +53,8 @@ def pair_scores(
     *,
     batch_tokens: int,
     label: str,
+    query_ids: Sequence[str] = (),
+    passage_ids: Sequence[str] = (),
 ) -> list[Array]:
     """Score every query with its candidates.
 
@@ -66,12 +68,14 @@ def pair_scores(
         folder: where finished shards live.
         batch_tokens: tokens of a forward pass, padding included. A longer pair is a batch of its own.
         label: what the progress line says.
+        query_ids: what messages call the queries; without them their texts.
+        passage_ids: the same of passages.
 
     Returns:
         One float32 array (candidates,) per query.
 
     Raises:
-        InputError: a single pair does not fit into the device's memory.
+        InputError: a single pair does not fit into the device's memory, or its score is not a finite number.
     """
     rows_of_text = {text: row for row, text in reversed(list(enumerate(passages)))}
     first_row = [rows_of_text[text] for text in passages]
@@ -82,12 +86,21 @@ def pair_scores(
             known.setdefault(first_row[row], len(known))
     texts = [query for query, known in places.items() if known]
     budget = Budget(batch_tokens)
+    query_names = dict(zip(queries, query_ids or queries, strict=True))
+    passage_names = passage_ids or passages
+
+    def by_query(chunk: Sequence[str], scores: Array) -> Iterator[tuple[str, Array]]:
+        ends = np.cumsum([len(places[query]) for query in chunk])
+        return zip(chunk, np.split(scores, ends[:-1]), strict=True)
 
     def compute(chunk: Sequence[str]) -> Shard:
         pairs = [(number, row) for number, query in enumerate(chunk) for row in places[query]]
         tokens = model.tokenise([chunk[n] for n, _ in pairs], [passages[row] for _, row in pairs])
         groups = [n if model.by_query else 0 for n, _ in pairs]
-        return {"scores": _scores(model, tokens, groups, budget)}
+        scores = _scores(model, tokens, groups, budget)
+        for query, values in by_query(chunk, scores):  # before hours are spent, or a shard of them is kept
+            require_finite(label, query_names[query], [passage_names[row] for row in places[query]], values)
+        return {"scores": scores}
 
     def key(chunk: Sequence[str]) -> str:
         pairs = [[query, [passages[row] for row in places[query]]] for query in chunk]
@@ -95,15 +108,35 @@ def pair_scores(
 
     found: dict[str, Array] = {}
     for part, shard in map_shards(folder, texts, SHARD_QUERIES, key, compute, label):
-        ends = np.cumsum([len(places[query]) for query in texts[part]])
-        for query, values in zip(texts[part], np.split(shard["scores"], ends[:-1]), strict=True):
-            found[query] = values
+        found.update(by_query(texts[part], shard["scores"]))
     return [
         found[query][[places[query][first_row[row]] for row in rows]]
         if len(rows)
         else np.zeros(0, dtype=np.float32)
         for query, rows in zip(queries, candidates, strict=True)
     ]
+
+
+def require_finite(teacher: str, query: str, passages: Sequence[str], scores: Array) -> None:
+    """Refuse scores that are no numbers: a single one would make every calibrated list of the domain NaN.
+
+    Args:
+        teacher: its name.
+        query: id of the query.
+        passages: ids of its candidates.
+        scores: theirs (candidates,).
+
+    Raises:
+        InputError: with the first that is infinite or NaN.
+    """
+    wrong = np.flatnonzero(~np.isfinite(scores))
+    if len(wrong):
+        raise InputError(
+            f"teacher '{teacher}'",
+            expected="finite scores",
+            found=f"{scores[wrong[0]]} for query '{query}' and passage '{passages[wrong[0]]}'",
+            remedy="set its dtype to float32 (some models overflow in less), or take another model",
+        )
 
 
 def _scores(model: PairModel, tokens: Sequence[Tokens], groups: Sequence[int], budget: Budget) -> Array:

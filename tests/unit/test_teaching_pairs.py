@@ -151,3 +151,22 @@ def test_an_error_on_one_device_ends_the_run(tmp_path):
     model = Counting(largest=31, replicas=2)
     with pytest.raises(InputError, match="a single pair"):
         score(model, tmp_path, 32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_refused_with_its_pair_and_not_kept(tmp_path, value):
+    model = Counting()
+    plain = model.model.score
+    damaged = lambda replica, tokens: np.where(  # noqa: E731  of 'two words' and 'dd'
+        [pair["input_ids"] == [3, 5, 2] for pair in tokens], np.float32(value), plain(replica, tokens)
+    )
+    model.model = model.model._replace(score=damaged)
+    ids = {"query_ids": ["q0", "q1", "q2", "q3", "q4"], "passage_ids": ["p0", "p1", "p2", "p3", "p4"]}
+    with pytest.raises(InputError, match=rf"{value} for query 'q1' and passage 'p1'(?s:.*)float32"):
+        pair_scores(
+            model.model, PASSAGES, QUERIES, CANDIDATES, tmp_path, batch_tokens=64, label="test", **ids
+        )
+    with pytest.raises(InputError, match="query 'two words' and passage 'dd'"):
+        score(model, tmp_path)
+    model.model = model.model._replace(score=plain)
+    check(score(model, tmp_path))
