@@ -12,6 +12,7 @@ source passages of the generated queries. A weaker teacher stops the pipeline un
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def main() -> None:
     student = load_section("student", StudentConfig, args.domain)
     lexical = load_section("bm25", Bm25Config, args.domain)
     started = time.monotonic()
+    # several GPUs take more tokens than one core makes; nothing here forks, which is what it is off for
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     quiet_libraries()
 
     passages = read_table(args.passages)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,7 +133,8 @@ def test_a_pair_that_memory_does_not_hold_is_the_users_to_solve(tmp_path):
         score(Counting(largest=31), tmp_path, 32)
 
 
-def test_devices_share_the_batches(tmp_path):
+def test_devices_share_the_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
     model, seen, meeting = Counting(replicas=2), set(), threading.Barrier(2, timeout=60)
     plain = model.model.score
 
@@ -147,10 +150,92 @@ def test_devices_share_the_batches(tmp_path):
     assert sum(len(batch) for batch in model.batches) == DISTINCT
 
 
-def test_an_error_on_one_device_ends_the_run(tmp_path):
+def test_shards_are_the_same_for_any_number_of_devices(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    check(score(Counting(replicas=3), tmp_path))
+    other = Counting()
+    check(score(other, tmp_path))
+    assert other.batches == []
+
+
+def test_damaged_shards_are_scored_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    check(score(Counting(), tmp_path))
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    model = Counting()
+    check(score(model, tmp_path))
+    assert sum(len(batch) for batch in model.batches) == DISTINCT
+
+
+def test_the_next_shard_is_tokenised_while_one_is_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model, second = Counting(), threading.Event()
+    plain = model.model
+
+    def tokenise(queries, passages):
+        if "two words" in queries:
+            second.set()
+        return plain.tokenise(queries, passages)
+
+    def after_the_second(replica, tokens):
+        assert second.wait(60)
+        return plain.score(replica, tokens)
+
+    model.model = plain._replace(tokenise=tokenise, score=after_the_second)
+    check(score(model, tmp_path))
+
+
+def test_tokenising_is_one_threads_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model, busy = Counting(replicas=3), threading.Lock()
+    plain = model.model.tokenise
+
+    def alone(queries, passages):
+        assert busy.acquire(blocking=False)
+        time.sleep(0.05)
+        busy.release()
+        return plain(queries, passages)
+
+    model.model = model.model._replace(tokenise=alone)
+    check(score(model, tmp_path))
+
+
+def test_an_error_on_one_device_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
     model = Counting(largest=31, replicas=2)
     with pytest.raises(InputError, match="a single pair"):
         score(model, tmp_path, 32)
+
+
+def test_an_interruption_stops_a_shard_within_a_batch(tmp_path, monkeypatch):
+    """A batch of the first shard fails after one of the second: the second's other pairs are not scored."""
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model, second, ended = Counting(replicas=2), threading.Event(), threading.Event()
+    plain, batches = model.model.score, []
+
+    class Ended(threading.Event):
+        def set(self):
+            super().set()
+            ended.set()
+
+    monkeypatch.setattr(module, "threading", SimpleNamespace(Event=Ended, Lock=threading.Lock))
+
+    def score_one(replica, tokens):
+        query = tokens[0]["input_ids"][:2]
+        batches.append(query)
+        if query == [3, 5]:  # 'two words'
+            second.set()
+            assert ended.wait(60)
+        elif query[0] == 3:
+            assert second.wait(60)
+            raise KeyboardInterrupt
+        return plain(replica, tokens)
+
+    model.model = model.model._replace(score=score_one)
+    with pytest.raises(KeyboardInterrupt):
+        score(model, tmp_path, 1)
+    assert batches.count([3, 5]) == 1, "of its three pairs"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
