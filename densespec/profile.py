@@ -41,6 +41,8 @@ class About(BaseModel):
     purpose: str = Field(min_length=1, description="what it is for")
     needs: str = Field(min_length=1, description="machine, packages and downloads")
     gpu_gb: float = Field(default=0, ge=0, description="memory of one GPU (GB); 0 = no GPU")
+    memory_gb: float = Field(default=0, ge=0, description="memory of the machine (GB)")
+    disk_gb: float = Field(default=0, ge=0, description="free disk for models yet to be downloaded (GB)")
     takes: str = Field(min_length=1, description="time and cost, measured or estimated")
 
 

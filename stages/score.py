@@ -12,6 +12,7 @@ source passages of the generated queries. A weaker teacher stops the pipeline un
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.scratch import locked_scratch, scratch_root
 from densespec.teaching.audit import audit_teacher, refuse_weaker
 from densespec.teaching.config import ScoreConfig
+from densespec.teaching.pairs import require_finite
 from densespec.teaching.teachers import TEACHERS, Material
 
 
@@ -46,6 +48,8 @@ def main() -> None:
     student = load_section("student", StudentConfig, args.domain)
     lexical = load_section("bm25", Bm25Config, args.domain)
     started = time.monotonic()
+    # several GPUs take more tokens than one core makes; nothing here forks, which is what it is off for
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     quiet_libraries()
 
     table = read_table(args.candidates / "candidates.parquet")
@@ -66,6 +70,8 @@ def main() -> None:
         scores, details = TEACHERS[args.teacher](
             material, config, student, scratch, scratch_root() / "encode"
         )
+        for number, values in enumerate(scores):
+            require_finite(args.teacher, material.query_ids[number], material.candidate_ids(number), values)
         audit = audit_teacher(material, scores, config.seed)
         refuse_weaker(audit, args.teacher, allow=config.allow_weaker)
         args.out.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,11 @@ def search(passages: Array, queries: Array, depth: int, kind: str) -> tuple[Arra
         return dense.search(passages, queries, depth)
     depth = min(depth, len(passages))
     wanted = min(RESCORED * depth, len(passages))
-    index = _ivf(passages) if kind == "ivf" else _hnsw(passages, BEAM * depth)
+    if kind == "ivf":
+        index = _ivf(passages)
+        index = dense.on_gpus(index, max(wanted, index.nprobe))
+    else:
+        index = _hnsw(passages, BEAM * depth)
     rows = np.full((len(queries), depth), -1, dtype=np.int64)
     scores = np.full((len(queries), depth), -np.inf, dtype=np.float32)
     for first in range(0, len(queries), RESCORE_BLOCK):

@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 #: Passages and queries in memory at a time. Multiples of the blocks in which faiss multiplies matrices
 #: (1,024 passages by 4,096 queries), so that scores are to the bit those of one search of all passages.
 PASSAGE_BLOCK, QUERY_BLOCK = 65_536, 4_096
-#: The longest list that faiss-gpu finds.
+#: The longest list that faiss-gpu finds, and the most cells that it searches.
 GPU_DEPTH = 2_048
 
 
@@ -40,9 +40,7 @@ def search(passages: Array, queries: Array, depth: int) -> tuple[Array, Array]:
     scores = np.full((len(queries), depth), -np.inf, dtype=np.float32)
     if not len(queries):
         return rows, scores
-    index: Any = faiss.IndexFlatIP(passages.shape[1])
-    if has_gpu(faiss) and depth <= GPU_DEPTH:
-        index = faiss.index_cpu_to_all_gpus(index)
+    index = on_gpus(faiss.IndexFlatIP(passages.shape[1]), depth)
     for start in range(0, len(passages), PASSAGE_BLOCK):
         block = passages[start : start + PASSAGE_BLOCK]
         index.reset()
@@ -60,6 +58,18 @@ def search(passages: Array, queries: Array, depth: int) -> tuple[Array, Array]:
                 found_scores = np.take_along_axis(found_scores, best, axis=1)
             rows[part, : found.shape[1]], scores[part, : found.shape[1]] = found, found_scores
     return rows, scores
+
+
+def on_gpus(index: Any, depth: int) -> Any:
+    """A copy of the index on every GPU that faiss-gpu sees; itself where there is none.
+
+    Args:
+        index: flat or IVF; faiss-gpu has no other.
+        depth: the longest list, or number of IVF's cells, that a search takes; beyond :data:`GPU_DEPTH`
+            the index stays where it is.
+    """
+    faiss = faiss_module()
+    return faiss.index_cpu_to_all_gpus(index) if has_gpu(faiss) and depth <= GPU_DEPTH else index
 
 
 def faiss_module() -> Any:

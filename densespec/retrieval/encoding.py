@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densespec.errors import InputError
 from densespec.retrieval.student import precision_of
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
@@ -109,12 +110,26 @@ def _shards(
 
     def compute(chunk: Sequence[str]) -> Shard:
         if tokens:
-            return _with_tokens(model, chunk, task, batch_size)
-        return {"embeddings": _embed(model, chunk, task, batch_size)}
+            shard = _with_tokens(model, chunk, task, batch_size)
+        else:
+            shard = {"embeddings": _embed(model, chunk, task, batch_size)}
+        wrong = np.flatnonzero(~np.isfinite(shard["embeddings"]).all(axis=1))
+        if len(wrong):
+            raise InputError(
+                label,
+                expected="finite embeddings",
+                found=f"NaN or infinity in that of {_short(chunk[wrong[0]])}",
+                remedy="set the model's precision to float32, or take another: its weights may be damaged",
+            )
+        return shard
 
     return map_shards(
         folder, texts, SHARD_TEXTS, lambda chunk: digest(setting, list(chunk)), compute, label
     )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
 def prompt_for(model: SentenceTransformer, task: str) -> str:

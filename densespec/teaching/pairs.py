@@ -2,15 +2,17 @@
 
 What every such teacher shares: each distinct pair is scored once, batches hold pairs of like length up to
 a budget of tokens, finished shards are found again, a batch that does not fit into memory is halved, and
-several GPUs take batches from one heap.
+every GPU takes shards of its own, while those that follow are tokenised.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +55,8 @@ def pair_scores(
     *,
     batch_tokens: int,
     label: str,
+    query_ids: Sequence[str] = (),
+    passage_ids: Sequence[str] = (),
 ) -> list[Array]:
     """Score every query with its candidates.
 
@@ -66,12 +70,14 @@ def pair_scores(
         folder: where finished shards live.
         batch_tokens: tokens of a forward pass, padding included. A longer pair is a batch of its own.
         label: what the progress line says.
+        query_ids: what messages call the queries; without them their texts.
+        passage_ids: the same of passages.
 
     Returns:
         One float32 array (candidates,) per query.
 
     Raises:
-        InputError: a single pair does not fit into the device's memory.
+        InputError: a single pair does not fit into the device's memory, or its score is not a finite number.
     """
     rows_of_text = {text: row for row, text in reversed(list(enumerate(passages)))}
     first_row = [rows_of_text[text] for text in passages]
@@ -82,22 +88,61 @@ def pair_scores(
             known.setdefault(first_row[row], len(known))
     texts = [query for query, known in places.items() if known]
     budget = Budget(batch_tokens)
+    query_names = dict(zip(queries, query_ids or queries, strict=True))
+    passage_names = passage_ids or passages
 
-    def compute(chunk: Sequence[str]) -> Shard:
-        pairs = [(number, row) for number, query in enumerate(chunk) for row in places[query]]
-        tokens = model.tokenise([chunk[n] for n, _ in pairs], [passages[row] for _, row in pairs])
-        groups = [n if model.by_query else 0 for n, _ in pairs]
-        return {"scores": _scores(model, tokens, groups, budget)}
+    def by_query(chunk: Sequence[str], scores: Array) -> Iterator[tuple[str, Array]]:
+        ends = np.cumsum([len(places[query]) for query in chunk])
+        return zip(chunk, np.split(scores, ends[:-1]), strict=True)
+
+    stopped = threading.Event()
+    idle: SimpleQueue[Any] = SimpleQueue()
+    for replica in model.replicas:
+        idle.put(replica)
+
+    def tokenised(chunk: Sequence[str]) -> Sequence[Tokens]:
+        pairs = [(query, passages[row]) for query in chunk for row in places[query]]
+        return model.tokenise([query for query, _ in pairs], [passage for _, passage in pairs])
+
+    def scored(chunk: Sequence[str], tokens: Future[Sequence[Tokens]]) -> Array:
+        groups = [n if model.by_query else 0 for n, query in enumerate(chunk) for _ in places[query]]
+        replica = idle.get()
+        try:
+            scores = _scores(model, replica, tokens.result(), groups, budget, stopped)
+        finally:
+            idle.put(replica)
+        for query, values in by_query(chunk, scores):  # before hours are spent, or a shard of them is kept
+            require_finite(label, query_names[query], [passage_names[row] for row in places[query]], values)
+        return scores
 
     def key(chunk: Sequence[str]) -> str:
         pairs = [[query, [passages[row] for row in places[query]]] for query in chunk]
         return digest(label, list(model.setting), batch_tokens, pairs)
 
+    parts = (texts[start : start + SHARD_QUERIES] for start in range(0, len(texts), SHARD_QUERIES))
+    waiting = (part for part in parts if not (folder / f"{key(part)}.npz").exists())
+    running: dict[str, Future[Array]] = {}  # by a shard's first query
+    devices = len(model.replicas)
+
+    def begin(part: Sequence[str]) -> None:
+        running[part[0]] = scorers.submit(scored, part, tokenisers.submit(tokenised, part))
+
+    def compute(chunk: Sequence[str]) -> Shard:
+        """This shard; of those that follow, one per device is begun, so that none waits for its tokens."""
+        for part in islice(waiting, devices + 1 - len(running)):
+            begin(part)
+        if chunk[0] not in running:  # there was a file, but a damaged one
+            begin(chunk)
+        return {"scores": running.pop(chunk[0]).result()}
+
     found: dict[str, Array] = {}
-    for part, shard in map_shards(folder, texts, SHARD_QUERIES, key, compute, label):
-        ends = np.cumsum([len(places[query]) for query in texts[part]])
-        for query, values in zip(texts[part], np.split(shard["scores"], ends[:-1]), strict=True):
-            found[query] = values
+    # one thread tokenises: a tokenizer keeps the cut of a call as state of its own
+    with ThreadPoolExecutor(1) as tokenisers, ThreadPoolExecutor(devices) as scorers:
+        try:
+            for part, shard in map_shards(folder, texts, SHARD_QUERIES, key, compute, label):
+                found.update(by_query(texts[part], shard["scores"]))
+        finally:
+            stopped.set()
     return [
         found[query][[places[query][first_row[row]] for row in rows]]
         if len(rows)
@@ -106,24 +151,47 @@ def pair_scores(
     ]
 
 
-def _scores(model: PairModel, tokens: Sequence[Tokens], groups: Sequence[int], budget: Budget) -> Array:
-    """Scores of one shard's pairs: every replica takes batches until none is left."""
+def require_finite(teacher: str, query: str, passages: Sequence[str], scores: Array) -> None:
+    """Refuse scores that are no numbers: a single one would make every calibrated list of the domain NaN.
+
+    Args:
+        teacher: its name.
+        query: id of the query.
+        passages: ids of its candidates.
+        scores: theirs (candidates,).
+
+    Raises:
+        InputError: with the first that is infinite or NaN.
+    """
+    wrong = np.flatnonzero(~np.isfinite(scores))
+    if len(wrong):
+        raise InputError(
+            f"teacher '{teacher}'",
+            expected="finite scores",
+            found=f"{scores[wrong[0]]} for query '{query}' and passage '{passages[wrong[0]]}'",
+            remedy="set its dtype to float32 (some models overflow in less), or take another model",
+        )
+
+
+def _scores(
+    model: PairModel,
+    replica: Any,
+    tokens: Sequence[Tokens],
+    groups: Sequence[int],
+    budget: Budget,
+    stopped: threading.Event,
+) -> Array:
+    """Scores of one shard's pairs, batch by batch until none is left or another shard's failure stops all."""
     heap = Batches([len(pair["input_ids"]) for pair in tokens], groups, budget)
     scores = np.zeros(len(tokens), dtype=np.float32)
-
-    def work(replica: Any) -> None:
-        while rows := heap.take():
-            values = _attempt(model, replica, [tokens[row] for row in rows])
-            if values is None:
-                heap.give_back(rows)
-            else:
-                scores[rows] = values
-
-    if len(model.replicas) == 1:
-        work(model.replicas[0])
-    else:
-        with ThreadPoolExecutor(len(model.replicas)) as pool:
-            list(pool.map(work, model.replicas))
+    while rows := heap.take():
+        if stopped.is_set():
+            raise CancelledError
+        values = _attempt(model, replica, [tokens[row] for row in rows])
+        if values is None:
+            heap.give_back(rows)
+        else:
+            scores[rows] = values
     return scores
 
 
@@ -145,10 +213,11 @@ class Budget:
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens
+        self.lock = threading.Lock()
 
 
 class Batches:
-    """Batches of pairs that wait, group by group, the longest first; safe to share between threads.
+    """Batches of pairs that wait, group by group, the longest first.
 
     Args:
         lengths: tokens per pair.
@@ -158,7 +227,6 @@ class Batches:
 
     def __init__(self, lengths: Sequence[int], groups: Sequence[int], budget: Budget) -> None:
         self._lengths, self._groups, self._budget = lengths, groups, budget
-        self._lock = threading.Lock()
         self._rows: list[int] = []  # taken from the end
         self._add(range(len(lengths)))
 
@@ -168,15 +236,14 @@ class Batches:
 
     def take(self) -> list[int]:
         """The next batch: rows of one group within the budget, at least one; none when all are taken."""
-        with self._lock:
-            batch = [self._rows.pop()] if self._rows else []
-            while (
-                self._rows
-                and self._groups[self._rows[-1]] == self._groups[batch[0]]
-                and (len(batch) + 1) * self._lengths[batch[0]] <= self._budget.tokens
-            ):
-                batch.append(self._rows.pop())
-            return batch
+        batch = [self._rows.pop()] if self._rows else []
+        while (
+            self._rows
+            and self._groups[self._rows[-1]] == self._groups[batch[0]]
+            and (len(batch) + 1) * self._lengths[batch[0]] <= self._budget.tokens
+        ):
+            batch.append(self._rows.pop())
+        return batch
 
     def give_back(self, rows: Sequence[int]) -> None:
         """A batch that memory did not hold: half of its tokens become the budget.
@@ -192,7 +259,7 @@ class Batches:
                 found=f"out of memory with one pair of {longest} tokens",
                 remedy="lower max_tokens of this teacher, set its dtype to bfloat16, or take a larger device",
             )
-        with self._lock:
+        with self._budget.lock:
             self._budget.tokens = min(self._budget.tokens, len(rows) * longest // 2)
             say(f"out of memory: batches of at most {self._budget.tokens} tokens from here on")
-            self._add(rows)
+        self._add(rows)

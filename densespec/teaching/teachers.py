@@ -137,6 +137,7 @@ def _scored(
     scores = pair_scores(
         load(**settings.options()), material.contents(), material.queries, material.candidates, scratch,
         batch_tokens=batch_tokens_for(settings.batch_tokens), label=name,
+        query_ids=material.query_ids, passage_ids=[passage.id for passage in material.passages],
     )  # fmt: skip
     return scores, {
         "model": settings.model,

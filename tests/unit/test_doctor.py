@@ -22,7 +22,7 @@ REQUIRED = {
     "torch",
     "sentence-transformers",
     "faiss",
-    "bm25s",
+    "retriever bm25s",
     "ir-measures",
     "git",
     "dvc",
@@ -140,7 +140,7 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: "")
     assert doctor.package("dvc", required=True).state == MISSING
     assert doctor.vllm_writer().remedy.startswith("pip install 'densespec[vllm]'")
-    assert "densespec[pyserini]" in doctor.pyserini().remedy
+    assert "densespec[pyserini]" in doctor.lucene().remedy
     assert "densespec[client]" in doctor.openai_writer().remedy
     assert doctor.torch_backend().state == MISSING
 
@@ -161,10 +161,10 @@ def test_pyserini_needs_a_recent_java(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: "1.6.0")
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     monkeypatch.setattr(doctor, "java_version", lambda: 17)
-    part = doctor.pyserini()
+    part = doctor.lucene()
     assert part.state == UNUSABLE and "Java 17 is too old" in part.detail
     monkeypatch.setattr(doctor, "java_version", lambda: 21)
-    assert doctor.pyserini().state == OK
+    assert doctor.lucene().state == OK
 
 
 def test_the_configured_student(repository):
@@ -188,13 +188,13 @@ def test_further_retrievers_of_the_params(repository):
     assert (used.state, used.required) == (MISSING, True) and used.remedy
     described = found["retriever described (someone/model-of-the-hub)"]
     assert (described.state, described.required) == (UNCHECKED, False)
-    assert not found["pyserini"].required
+    assert not found["retriever lucene"].required
     override["bm25"] = {"backend": "pyserini"}
     override["mine"] = {"dense": {"wrong": {}}}
     Path("conf/domains/pydocs.yaml").write_text(yaml.safe_dump(override))
     found = states(doctor.examine(repository))
-    assert found["pyserini"].required
-    assert not any(name.startswith("retriever") for name in found)
+    assert found["retriever lucene"].required
+    assert not any(name.startswith("retriever wrong") for name in found)
 
 
 def remote(*arguments):
@@ -262,3 +262,19 @@ def test_the_teacher_behind_an_endpoint_needs_a_client_and_a_name(repository, mo
     monkeypatch.setattr(doctor, "_version", lambda name: "")
     part = doctor.teacher(repository, "listwise-llm")
     assert part.state == MISSING and "densespec[client]" in part.remedy
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_every_index_says_where_it_is_searched(repository, monkeypatch, gpus):
+    import faiss
+
+    monkeypatch.setattr(doctor, "has_gpu", lambda faiss: gpus > 0)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: gpus, raising=False)
+    found = {part.name: part for part in map(doctor.index, doctor.INDEXES)}
+    where = f"on {gpus} GPUs" if gpus else "on the CPU"
+    details = [found[f"index {kind}"].detail for kind in ("flat", "ivf", "hnsw")]
+    assert details == [where, where, "on the CPU"]
+    part = found["index gpu"]
+    assert part.state == OK if gpus else part.state == UNUSABLE and "EXTRAS=gpu" in part.remedy
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.15")  # both builds
+    assert {doctor.index(kind).state for kind in doctor.INDEXES} == {UNUSABLE}

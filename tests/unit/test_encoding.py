@@ -234,3 +234,18 @@ def test_auto_takes_bfloat16_where_the_cpu_multiplies_it(folder, monkeypatch, ab
 
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
     assert precision_of(load_student(str(folder), device="cpu", precision="auto")) == chosen
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_an_embedding_that_is_no_number_is_refused_and_not_kept(model, tmp_path, monkeypatch, tokens):
+    forward = model.forward
+
+    def damaged(features, **options):
+        outputs = forward(features, **options)
+        outputs["sentence_embedding"] = outputs["sentence_embedding"] * float("nan")
+        return outputs
+
+    monkeypatch.setattr(model, "forward", damaged)
+    with pytest.raises(InputError, match=r"encode passages(?s:.*)of 'open a file(?s:.*)float32"):
+        encode(model, "f", TEXTS[:1], tmp_path, task="document", label="encode passages", tokens=tokens)
+    assert list(tmp_path.iterdir()) == []

@@ -53,6 +53,7 @@ def searched(texts, queries, folder, **options):
     return SimpleNamespace(queries=queries, search=index.search)
 
 
+@pytest.mark.pyserini
 @needs_pyserini
 @pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.5, 1.0)])
 def test_the_top_10_is_that_of_bm25s_on_the_same_tokens(tmp_path, k1, b):
@@ -61,6 +62,7 @@ def test_the_top_10_is_that_of_bm25s_on_the_same_tokens(tmp_path, k1, b):
     assert_same_top_10(searched(texts, queries, tmp_path, k1=k1, b=b, language=""), expected.scores)
 
 
+@pytest.mark.pyserini
 @needs_pyserini
 def test_the_top_10_is_that_of_bm25s_on_lucenes_english_tokens(tmp_path):
     texts, queries = collection(300, 10, 40)
@@ -83,6 +85,7 @@ def kept_length(tokens):
     return 24 + (tokens - 24) // step * step
 
 
+@pytest.mark.pyserini
 @needs_pyserini
 def test_long_passages_differ_by_the_kept_length_alone(tmp_path):
     texts, queries = collection(200, 20, 400)
@@ -109,6 +112,7 @@ def test_long_passages_differ_by_the_kept_length_alone(tmp_path):
     )
 
 
+@pytest.mark.pyserini
 @needs_pyserini
 def test_rows_ties_and_texts_without_words(tmp_path):
     texts = ["", "water flows", "?!", *["a server"] * 12, "water"]
@@ -122,6 +126,7 @@ def test_rows_ties_and_texts_without_words(tmp_path):
         assert LuceneBm25(nothing, tmp_path).search("water", 5)[0].tolist() == []
 
 
+@pytest.mark.pyserini
 @needs_pyserini
 def test_an_index_is_made_once_for_texts_and_analyzer(tmp_path, monkeypatch):
     texts, _ = collection(20, 3, 9)
@@ -137,6 +142,7 @@ def test_an_index_is_made_once_for_texts_and_analyzer(tmp_path, monkeypatch):
     assert len(made) == len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.pyserini
 @needs_pyserini
 def test_languages_that_snowball_lacks(tmp_path):
     index = LuceneBm25(["季節の変わり目", "水の流れ", "water"], tmp_path, language="japanese")
@@ -144,6 +150,7 @@ def test_languages_that_snowball_lacks(tmp_path):
     assert len(Bm25(["季節の変わり目", "水の流れ", "water"], language="").search("流れ", 3)[0]) == 0
 
 
+@pytest.mark.pyserini
 @needs_pyserini
 def test_no_key_stays_behind(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

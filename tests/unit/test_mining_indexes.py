@@ -90,3 +90,29 @@ def test_recall_is_the_shared_part_of_the_exact_lists():
     half[:, 5:] = -1
     assert indexes.recall(PASSAGES, QUERIES, half, 10) == 0.5
     assert indexes.recall(PASSAGES, QUERIES[:0], exact[:0]) == 1.0
+
+
+def test_flat_and_ivf_are_searched_on_gpus(monkeypatch):
+    import faiss
+
+    moved = []
+    monkeypatch.setattr(dense, "has_gpu", lambda faiss: True)
+    monkeypatch.setattr(
+        faiss, "index_cpu_to_all_gpus", lambda index: (moved.append(type(index)), index)[1], raising=False
+    )
+    for kind in ("flat", "hnsw", "ivf"):
+        indexes.search(PASSAGES, QUERIES, 10, kind)
+    indexes.search(PASSAGES, QUERIES[:1], dense.GPU_DEPTH + 1, "ivf")
+    assert moved == [faiss.IndexFlatIP, faiss.IndexIVFScalarQuantizer]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not dense.has_gpu(dense.faiss_module()), reason="no faiss-gpu, or no GPU")
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_on_a_gpu_an_index_finds_what_it_finds_on_the_cpu(monkeypatch, kind):
+    rows, scores = indexes.search(PASSAGES, QUERIES, 30, kind)
+    monkeypatch.setattr(dense, "has_gpu", lambda faiss: False)
+    expected, exact = indexes.search(PASSAGES, QUERIES, 30, kind)
+    np.testing.assert_allclose(scores, exact, atol=1e-3)
+    shared = [len(set(a) & set(b)) / 30 for a, b in zip(rows.tolist(), expected.tolist(), strict=True)]
+    assert np.mean(shared) > 0.98

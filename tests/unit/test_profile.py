@@ -11,7 +11,7 @@ import yaml
 from densespec import cli, doctor
 from densespec.corpus.config import CorpusConfig
 from densespec.distillation.config import DistillConfig
-from densespec.doctor import MISSING, OK, UNCHECKED, UNUSABLE
+from densespec.doctor import MISSING, OK, UNCHECKED, UNUSABLE, Component
 from densespec.errors import InputError
 from densespec.evaluation.config import EvaluateConfig
 from densespec.generation.config import GenerateConfig
@@ -155,6 +155,7 @@ def test_a_profile_that_says_nothing_about_itself(repository):
 
 
 def test_the_doctor_says_which_profiles_this_machine_can_bear(repository, monkeypatch):
+    monkeypatch.setattr(doctor, "room", lambda name, found, needed: Component(name, OK, ""))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     found = {p.name: p for p in doctor.examine(repository) if p.name.startswith("profile ")}
     assert list(found) == ["profile embedded", "profile gpu", "profile laptop"]
@@ -163,8 +164,8 @@ def test_the_doctor_says_which_profiles_this_machine_can_bear(repository, monkey
     assert laptop.state == UNCHECKED and "ms-marco-MiniLM" in laptop.detail
     assert gpu.state in (MISSING, UNUSABLE) and "GPU: no CUDA device" in gpu.detail and "24 GB" in gpu.remedy
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert doctor.usable_profile("laptop", PROFILES["laptop"]).state == UNUSABLE
-    assert doctor.usable_profile("embedded", PROFILES["embedded"]).state == OK
+    assert doctor.usable_profile("laptop", PROFILES["laptop"], repository).state == UNUSABLE
+    assert doctor.usable_profile("embedded", PROFILES["embedded"], repository).state == OK
 
 
 @pytest.mark.parametrize(("memory", "state"), [([17e9], UNUSABLE), ([8e9, 25.3e9], OK)])
@@ -177,3 +178,18 @@ def test_a_gpu_is_measured_by_its_memory(monkeypatch, memory, state):
     monkeypatch.setattr("torch.cuda.device_count", lambda: len(memory))
     monkeypatch.setattr("torch.cuda.get_device_properties", Device)
     assert doctor.gpu(24).state == state
+
+
+def test_a_profile_needs_memory_and_room_for_what_is_yet_to_be_downloaded(repository, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(doctor, "memory", lambda: 8e9)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage(1e9))
+    part = doctor.usable_profile("laptop", PROFILES["laptop"], repository)
+    assert part.state == UNUSABLE
+    assert part.detail == "memory: 8 GB, needed 12; free disk: 1 GB, needed 5"
+    embedded = PROFILES["embedded"]
+    assert doctor.usable_profile("embedded", embedded, repository).state == OK, "it downloads nothing"
+    monkeypatch.setattr(doctor, "memory", lambda: 2e9)
+    assert doctor.usable_profile("embedded", embedded, repository).state == UNUSABLE

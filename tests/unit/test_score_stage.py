@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densespec.errors import InputError
 from densespec.io.arrays import write_array
 from densespec.io.tables import read_table, write_table
 from densespec.io.trec import write_qrels
@@ -103,3 +104,11 @@ def test_again_it_writes_the_same_bytes_from_its_shards(teacher, monkeypatch):
     assert list(Path("scratch").rglob("*.npz"))
     monkeypatch.setattr("densespec.teaching.pairs._scores", None)
     assert run_stage(teacher, monkeypatch, "again")[0].read_bytes() == before
+
+
+def test_no_teacher_may_write_a_score_that_is_no_number(teacher, monkeypatch):
+    broken = [np.float32([0, 1, np.nan, 2]), np.float32([0, 1]), np.zeros(0, np.float32)]
+    monkeypatch.setitem(score.TEACHERS, teacher, lambda *_: (broken, {}))
+    with pytest.raises(InputError, match=rf"{teacher}(?s:.*)nan for query 'q0' and passage 'p3'"):
+        run_stage(teacher, monkeypatch)
+    assert not Path("scores").exists()

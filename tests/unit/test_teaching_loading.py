@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +46,22 @@ def test_compiling_takes_the_forward_passes(teacher, monkeypatch):
     assert calls == [True]
     np.testing.assert_allclose(found, scores(teacher()), atol=1e-5)
     assert calls == [True]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not any(map(shutil.which, (os.environ.get("CXX", "g++"), "c++", "clang++"))), reason="no C++ compiler"
+)
+def test_compiled_for_real_scores_are_the_same_for_batches_of_any_shape(tmp_path):
+    folder = str(tiny_cross_encoder(tmp_path / "tiny"))
+    compiled = load_cross_encoder(folder, dtype="float32", compile=True)
+    plain = load_cross_encoder(folder, dtype="float32")
+    torch._dynamo.utils.counters.clear()
+    for count in (1, 2, 5):
+        tokens = plain.tokenise(["a server"] * count, ["the river and the sea " * n for n in range(count)])
+        found = compiled.score(compiled.replicas[0], tokens)
+        np.testing.assert_allclose(found, plain.score(plain.replicas[0], tokens), atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0, "it was compiled"
 
 
 def test_every_device_has_a_model_of_its_own(teacher, monkeypatch):

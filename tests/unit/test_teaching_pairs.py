@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,7 +133,8 @@ def test_a_pair_that_memory_does_not_hold_is_the_users_to_solve(tmp_path):
         score(Counting(largest=31), tmp_path, 32)
 
 
-def test_devices_share_the_batches(tmp_path):
+def test_devices_share_the_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
     model, seen, meeting = Counting(replicas=2), set(), threading.Barrier(2, timeout=60)
     plain = model.model.score
 
@@ -147,7 +150,108 @@ def test_devices_share_the_batches(tmp_path):
     assert sum(len(batch) for batch in model.batches) == DISTINCT
 
 
-def test_an_error_on_one_device_ends_the_run(tmp_path):
+def test_shards_are_the_same_for_any_number_of_devices(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    check(score(Counting(replicas=3), tmp_path))
+    other = Counting()
+    check(score(other, tmp_path))
+    assert other.batches == []
+
+
+def test_damaged_shards_are_scored_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    check(score(Counting(), tmp_path))
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    model = Counting()
+    check(score(model, tmp_path))
+    assert sum(len(batch) for batch in model.batches) == DISTINCT
+
+
+def test_the_next_shard_is_tokenised_while_one_is_scored(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model, second = Counting(), threading.Event()
+    plain = model.model
+
+    def tokenise(queries, passages):
+        if "two words" in queries:
+            second.set()
+        return plain.tokenise(queries, passages)
+
+    def after_the_second(replica, tokens):
+        assert second.wait(60)
+        return plain.score(replica, tokens)
+
+    model.model = plain._replace(tokenise=tokenise, score=after_the_second)
+    check(score(model, tmp_path))
+
+
+def test_tokenising_is_one_threads_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model, busy = Counting(replicas=3), threading.Lock()
+    plain = model.model.tokenise
+
+    def alone(queries, passages):
+        assert busy.acquire(blocking=False)
+        time.sleep(0.05)
+        busy.release()
+        return plain(queries, passages)
+
+    model.model = model.model._replace(tokenise=alone)
+    check(score(model, tmp_path))
+
+
+def test_an_error_on_one_device_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
     model = Counting(largest=31, replicas=2)
     with pytest.raises(InputError, match="a single pair"):
         score(model, tmp_path, 32)
+
+
+def test_an_interruption_stops_a_shard_within_a_batch(tmp_path, monkeypatch):
+    """A batch of the first shard fails after one of the second: the second's other pairs are not scored."""
+    monkeypatch.setattr(module, "SHARD_QUERIES", 1)
+    model, second, ended = Counting(replicas=2), threading.Event(), threading.Event()
+    plain, batches = model.model.score, []
+
+    class Ended(threading.Event):
+        def set(self):
+            super().set()
+            ended.set()
+
+    monkeypatch.setattr(module, "threading", SimpleNamespace(Event=Ended, Lock=threading.Lock))
+
+    def score_one(replica, tokens):
+        query = tokens[0]["input_ids"][:2]
+        batches.append(query)
+        if query == [3, 5]:  # 'two words'
+            second.set()
+            assert ended.wait(60)
+        elif query[0] == 3:
+            assert second.wait(60)
+            raise KeyboardInterrupt
+        return plain(replica, tokens)
+
+    model.model = model.model._replace(score=score_one)
+    with pytest.raises(KeyboardInterrupt):
+        score(model, tmp_path, 1)
+    assert batches.count([3, 5]) == 1, "of its three pairs"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_refused_with_its_pair_and_not_kept(tmp_path, value):
+    model = Counting()
+    plain = model.model.score
+    damaged = lambda replica, tokens: np.where(  # noqa: E731  of 'two words' and 'dd'
+        [pair["input_ids"] == [3, 5, 2] for pair in tokens], np.float32(value), plain(replica, tokens)
+    )
+    model.model = model.model._replace(score=damaged)
+    ids = {"query_ids": ["q0", "q1", "q2", "q3", "q4"], "passage_ids": ["p0", "p1", "p2", "p3", "p4"]}
+    with pytest.raises(InputError, match=rf"{value} for query 'q1' and passage 'p1'(?s:.*)float32"):
+        pair_scores(
+            model.model, PASSAGES, QUERIES, CANDIDATES, tmp_path, batch_tokens=64, label="test", **ids
+        )
+    with pytest.raises(InputError, match="query 'two words' and passage 'dd'"):
+        score(model, tmp_path)
+    model.model = model.model._replace(score=plain)
+    check(score(model, tmp_path))
