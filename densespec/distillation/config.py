@@ -56,7 +56,9 @@ class DistillConfig(BaseModel):
     stop_on: Literal["loss", "ndcg"] = Field(
         description="what picks the checkpoint: loss on dev lists, or nDCG@10 on judged dev queries"
     )
-    max_query_tokens: int = Field(ge=8, description="queries are cut at this many tokens in training")
+    max_query_tokens: int = Field(
+        ge=8, description="queries are cut at this many tokens in training, or at the student's lower limit"
+    )
     control: bool = Field(description="train the InfoNCE-only control too (the report compares with it)")
     seed: int = Field(description="of the order of the lists, what is drawn from them, clusters, LoRA")
 
