@@ -21,7 +21,8 @@ from densespec.errors import InputError
 from densespec.records import Qrel
 from densespec.retrieval.student import load_student, quiet_libraries
 from densespec.runtime.checkpoints import COMPLETE
-from tests.tiny_models import PROMPTS, tiny_bi_encoder
+from densespec.runtime.devices import is_fast_in_bfloat16
+from tests.tiny_models import PROMPTS, tiny_bi_encoder, tiny_static
 
 torch.set_num_threads(1)
 TOPICS = [
@@ -439,6 +440,13 @@ def test_gradient_checkpointing_gives_the_same_weights(run, whole, folder, side)
         outcome, weights = run(name, side, model=model, gradient_checkpointing=checkpointed)
         assert outcome == whole(side)[0] and same(weights, whole(side)[1])
     assert len(passes[True]) > len(passes[False]), "activations were computed again"
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_static_word_vectors_are_trained_without_a_cache(run, tmp_path, side):
+    model = load_student(str(tiny_static(tmp_path / "static", prompts=PROMPTS)), device="cpu", max_tokens=256)
+    outcome, _ = run(side=side, model=model, learning_rate=0.02, mini_batch_tokens=8, max_query_tokens=8)
+    assert outcome.best_step > 0 and outcome.curve[-1]["dev_loss"] < outcome.curve[0]["dev_loss"]
 
 
 @pytest.mark.parametrize("side", ["query", "both"])
