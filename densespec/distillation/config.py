@@ -15,7 +15,9 @@ class DistillConfig(BaseModel):
     side: Literal["query", "both"] = Field(
         description="query: train the query encoder against the fixed passage embeddings; both: all of it"
     )
-    list_length: int = Field(ge=2, description="passages per list in the loss; at most select.list_length")
+    list_length: int = Field(
+        ge=2, description="passages per list in the loss, at most; those of select may be shorter"
+    )
     list_sampling: Literal["top", "spread", "random"] = Field(
         description="which candidates of a longer list are trained on: the teacher's best, evenly over the "
         "range of its scores, or drawn; dev lists are always its best"

@@ -92,6 +92,21 @@ def losses(metrics):
     return [row["dev_loss"] for row in metrics["curves"]["specialised"]]
 
 
+def test_lists_shorter_than_asked_are_trained_as_they_are_and_said_to_be(run, capsys):
+    whole = run(list_length=DEPTH)
+    assert whole["list_length"] == DEPTH and "acts as" not in capsys.readouterr().err
+    longer = run(list_length=50 * DEPTH)
+    assert longer["list_length"] == DEPTH and losses(longer) == losses(whole)
+    assert f"distill.list_length {50 * DEPTH} acts as {DEPTH}" in capsys.readouterr().err
+
+
+def test_a_corpus_is_too_large_to_encode_by_the_lists_there_are(run):
+    """Between two evaluations 2 x 1 x 10 passages are trained, fewer than the corpus has."""
+    assert 2 * DEPTH < PASSAGES
+    with pytest.raises(InputError, match=f"at most {2 * DEPTH} passages"):
+        run(list_length=50 * DEPTH, side="both", stop_on="ndcg", batch_size=1)
+
+
 @pytest.mark.parametrize("side", ["query", "both"])
 def test_an_adapter_is_merged_into_the_saved_student(run, student, side):
     metrics = run(lora_rank=8, side=side, learning_rate=0.02, max_steps=16)
