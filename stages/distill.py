@@ -115,7 +115,7 @@ def main() -> None:
         for name, (kl_weight, infonce_weight) in objectives.items():
             model = fresh_student()
             if config.lora_rank:
-                add_adapter(model, config.lora_rank, config.seed)
+                add_adapter(model, config.lora_rank, config.seed, both=both)
             if first:
                 say(f"train '{name}': KL x {kl_weight} + InfoNCE x {infonce_weight}, side {config.side}, "
                     f"{len(training)} lists of {longest}")  # fmt: skip
