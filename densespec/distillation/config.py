@@ -30,7 +30,9 @@ class DistillConfig(BaseModel):
     infonce_weight: float = Field(ge=0, description="λ: weight of the InfoNCE term")
     infonce_temperature: float = Field(gt=0, description="τ_c of InfoNCE")
     mask_ratio: float = Field(
-        gt=0, description="mask negatives whose teacher score exceeds this share of the positive's"
+        gt=0,
+        description="mask negatives whose teacher score exceeds this share of the positive's (where that is "
+        "negative, by the same distance)",
     )
     matryoshka_dims: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         description="leading dimensions that should serve alone; the loss is averaged over them and the whole"
