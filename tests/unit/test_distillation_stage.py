@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,7 +75,8 @@ def run(tmp_path, monkeypatch, student):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
 
     def stage(**changes):
-        sections = {"student": {"model": str(student), "max_tokens": 32}, "distill": QUICK | changes}
+        encoder = {"model": str(student), "max_tokens": 32, "precision": "float32"}
+        sections = {"student": encoder, "distill": QUICK | changes}
         Path("params.yaml").write_text(yaml.safe_dump(params))
         Path("conf/domains/tiny.yaml").write_text(yaml.safe_dump(sections))
         options = {
@@ -82,10 +85,34 @@ def run(tmp_path, monkeypatch, student):
         }  # fmt: skip
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         monkeypatch.setattr(sys, "argv", ["distill", *arguments])
-        distill.main()
+        if changes.get("processes", 1) > 1:  # they replace the process that starts them
+            command = [sys.executable, "-m", "stages.distill", *arguments]
+            subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        else:
+            distill.main()
         return json.loads(Path("metrics.json").read_text())
 
     return stage
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_two_processes_write_what_one_writes(run, side):
+    def outcome(processes):
+        metrics = run(side=side, control=True, learning_rate=0.001, processes=processes)
+        asked = ["open a file", "a socket waits"]
+        models = [SentenceTransformer(f"models/{name}", device="cpu") for name in ("specialised", "control")]
+        return metrics, [model.encode_query(asked) for model in models]
+
+    one, embeddings = outcome(1)
+    two, others = outcome(2)
+    assert one.pop("fingerprint") != two.pop("fingerprint")
+    curves, other_curves = one.pop("curves"), two.pop("curves")
+    assert one == two and one["best_step"]["specialised"] > 0
+    for name, curve in curves.items():
+        for row, other in zip(curve, other_curves[name], strict=True):
+            assert other == pytest.approx(row, rel=1e-3)
+    np.testing.assert_allclose(others, embeddings, atol=1e-3)
 
 
 def losses(metrics):
