@@ -175,6 +175,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         rows = torch.cat([rows for group in reps for rows in group])
         embeddings = rows.split([len(rank) for rank in ranks])
         parts = self.parts([part[rank] for part, rank in zip(embeddings, ranks, strict=True)], labels)
+        # forward_cached returns the total alone; forward reads the terms of this same call from here
         self._last = LossParts(*(value.detach() for value in parts))
         if with_backward:
             parts.total.backward()

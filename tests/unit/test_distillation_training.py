@@ -252,6 +252,19 @@ def test_an_adapter_alone_is_trained_and_survives_a_kill(run, folder, side):
     assert resumed == expected and same(resumed_weights, weights)
 
 
+@pytest.mark.skipif(not is_fast_in_bfloat16(torch.device("cpu")), reason="no bfloat16 in this CPU")
+def test_a_training_in_bfloat16_survives_a_kill(run, whole, folder):
+    def rounded():
+        return load_student(str(folder), device="cpu", precision="bfloat16")
+
+    expected, weights = run("rounded", "both", model=rounded())
+    assert expected != whole("both")[0], "the precision acts"
+    with pytest.raises(Killed):
+        run("killed", "both", model=rounded(), log=killer(6, "eval_loss"))
+    resumed, resumed_weights = run("killed", "both", model=rounded())
+    assert resumed == expected and same(resumed_weights, weights)
+
+
 @pytest.mark.parametrize("learning_rate", [0.05, 0.3])
 def test_the_best_adapter_is_kept_or_none(run, folder, untuned, learning_rate):
     options = {**RESTLESS, "learning_rate": learning_rate}
