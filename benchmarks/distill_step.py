@@ -206,7 +206,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """One contender at one batch size, in this process."""
     import torch
 
-    from densespec.distillation.training import _remove_dropout
+    from densespec.distillation.training import remove_dropout
 
     on_gpu = torch.cuda.is_available()
     model = of_shape(args.shape, args.model, MAX_TOKENS, args.dtype)
@@ -224,7 +224,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     whole = args.worker == ENGINE or not limit
     batch = batch if whole else batch.first(max(1, limit // args.length))
     dtype = getattr(torch, args.dtype)
-    _remove_dropout(model)
+    remove_dropout(model)
     roof = matmul_rate(dtype)
     warm_up(model, batch, setting)
     if on_gpu:

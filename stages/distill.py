@@ -68,6 +68,10 @@ def main() -> None:
         batching=config.batching, batch_size=config.batch_size, seed=config.seed,
     )  # fmt: skip
     lists, training, dev = prepared.lists, prepared.training, prepared.dev
+    longest = lists.passages.shape[1]
+    if first and longest < config.list_length:
+        say(f"no list holds more than {longest} passages (see select.list_length), so distill.list_length "
+            f"{config.list_length} acts as {longest}")  # fmt: skip
 
     def fresh_student():  # type: ignore[no-untyped-def]
         return load_student(**student.model_dump())
@@ -87,7 +91,7 @@ def main() -> None:
     texts = [passage.content for passage in passages_of(passages)]
     measure = None
     if both and config.stop_on == "ndcg":
-        require_affordable(len(texts), config.eval_steps * config.batch_size * config.list_length)
+        require_affordable(len(texts), config.eval_steps * config.batch_size * longest)
     if not both or config.stop_on == "ndcg":
         measure = dev_ndcg_measure(questions, judged, passages["id"], texts if both else vectors.numpy())
     objectives = {"specialised": (config.kl_weight, config.infonce_weight)}
@@ -102,17 +106,17 @@ def main() -> None:
     )  # fmt: skip
     metrics: dict[str, object] = {"fingerprint": key, "temperatures": temperatures, "side": config.side}
     metrics |= {"train_lists": len(training), "dev_lists": len(dev)}
-    metrics["distinct_share"] = prepared.distinct_share
+    metrics |= {"list_length": longest, "distinct_share": prepared.distinct_share}
     metrics |= {"curves": {}, "steps": {}, "best_step": {}}
     unlocked = nullcontext(scratch_root() / "distill" / args.domain)
     with locked_scratch("distill", args.domain) if first else unlocked as scratch:
         for name, (kl_weight, infonce_weight) in objectives.items():
             model = fresh_student()
             if config.lora_rank:
-                add_adapter(model, config.lora_rank, config.seed)
+                add_adapter(model, config.lora_rank, config.seed, both=both)
             if first:
                 say(f"train '{name}': KL x {kl_weight} + InfoNCE x {infonce_weight}, side {config.side}, "
-                    f"{len(training)} lists of {lists.passages.shape[1]}")  # fmt: skip
+                    f"{len(training)} lists of {longest}")  # fmt: skip
             silent = nullcontext(lambda numbers, step: None)
             with live_run("distill", args.domain, f"{key}-{name}") if first else silent as log:
                 trained = train(

@@ -89,6 +89,23 @@ def tiny_bi_encoder(
     return path
 
 
+def tiny_static(path: Path, *, seed: int = 0, prompts: dict[str, str] | None = None) -> Path:
+    """Write a bi-encoder that averages random word vectors (32 dimensions) and return its folder."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(vocabulary())}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vectors = StaticEmbedding(tokenizer, embedding_dim=HIDDEN)
+    model = SentenceTransformer(modules=[vectors], prompts=prompts, device="cpu")
+    model.save(str(path), create_model_card=False)
+    return path
+
+
 def tiny_cross_encoder(path: Path, *, seed: int = 0, max_tokens: int = 256, labels: int = 1) -> Path:
     """Write a cross-encoder (BERT; with one output, sigmoid) and return its folder.
 

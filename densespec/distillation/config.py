@@ -15,7 +15,9 @@ class DistillConfig(BaseModel):
     side: Literal["query", "both"] = Field(
         description="query: train the query encoder against the fixed passage embeddings; both: all of it"
     )
-    list_length: int = Field(ge=2, description="passages per list in the loss; at most select.list_length")
+    list_length: int = Field(
+        ge=2, description="passages per list in the loss, at most; those of select may be shorter"
+    )
     list_sampling: Literal["top", "spread", "random"] = Field(
         description="which candidates of a longer list are trained on: the teacher's best, evenly over the "
         "range of its scores, or drawn; dev lists are always its best"
@@ -28,7 +30,9 @@ class DistillConfig(BaseModel):
     infonce_weight: float = Field(ge=0, description="λ: weight of the InfoNCE term")
     infonce_temperature: float = Field(gt=0, description="τ_c of InfoNCE")
     mask_ratio: float = Field(
-        gt=0, description="mask negatives whose teacher score exceeds this share of the positive's"
+        gt=0,
+        description="mask negatives whose teacher score exceeds this share of the positive's (where that is "
+        "negative, by the same distance)",
     )
     matryoshka_dims: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         description="leading dimensions that should serve alone; the loss is averaged over them and the whole"
@@ -56,7 +60,9 @@ class DistillConfig(BaseModel):
     stop_on: Literal["loss", "ndcg"] = Field(
         description="what picks the checkpoint: loss on dev lists, or nDCG@10 on judged dev queries"
     )
-    max_query_tokens: int = Field(ge=8, description="queries are cut at this many tokens in training")
+    max_query_tokens: int = Field(
+        ge=8, description="queries are cut at this many tokens in training, or at the student's lower limit"
+    )
     control: bool = Field(description="train the InfoNCE-only control too (the report compares with it)")
     seed: int = Field(description="of the order of the lists, what is drawn from them, clusters, LoRA")
 

@@ -20,17 +20,21 @@ if TYPE_CHECKING:
 ALPHA_PER_RANK = 2
 
 
-def add_adapter(model: SentenceTransformer, rank: int, seed: int) -> None:
+def add_adapter(model: SentenceTransformer, rank: int, seed: int, *, both: bool = False) -> None:
     """Freeze the model and add a LoRA adapter to all its linear layers; it answers as before.
 
     Args:
         model: the student.
         rank: columns of the small matrices.
         seed: of their first values.
+        both: it is trained on queries and passages.
 
     Raises:
-        InputError: peft is not installed, or the model is not one of transformers'.
+        InputError: peft is not installed, the model is not one of transformers', or it has an encoder for
+            each side and both are to be trained.
     """
+    from sentence_transformers.base.modules import Router
+
     try:
         from peft import LoraConfig
     except ImportError:
@@ -42,6 +46,13 @@ def add_adapter(model: SentenceTransformer, rank: int, seed: int) -> None:
         raise InputError(
             "distill.lora_rank", expected="a student with a transformers model inside",
             found=type(model[0]).__name__, remedy="lora_rank: 0 trains all weights",
+        )  # fmt: skip
+    if both and isinstance(model[0], Router):
+        # peft would adapt the first encoder only, and the other one would stay frozen
+        raise InputError(
+            "distill.lora_rank", expected="a student of one encoder, to train both sides",
+            found="one for queries and one for passages (Router)",
+            remedy="lora_rank: 0 trains all weights of both; side: query adapts the queries' alone",
         )  # fmt: skip
     model.requires_grad_(False)
     with torch.random.fork_rng():

@@ -143,8 +143,10 @@ def masked_pairs(block: ListBatch, candidates: int, mask_ratio: float) -> Tensor
     """Likely false negatives: passages of the query's list that the teacher scores close to the positive.
 
     A passage in the list of a query is masked for that query when its teacher score exceeds
-    ``mask_ratio`` × the positive's, whichever query's list it also stands in. Passages outside the
-    list have no teacher score for the query and stay negatives. The positive itself is never masked.
+    ``mask_ratio`` × the positive's, whichever query's list it also stands in; where the positive's score p
+    is negative, p + (``mask_ratio`` - 1) · abs(p), as in :func:`densespec.selection.lists.false_negatives`.
+    Passages outside the list have no teacher score for the query and stay negatives. The positive itself is
+    never masked.
 
     Args:
         block: the lists.
@@ -155,7 +157,8 @@ def masked_pairs(block: ListBatch, candidates: int, mask_ratio: float) -> Tensor
         bool (B, candidates), true where masked.
     """
     positive_score = block.teacher.gather(1, block.positive[:, None])
-    likely = (block.slots >= 0) & (block.teacher > mask_ratio * positive_score)
+    limit = torch.where(positive_score < 0, (2 - mask_ratio) * positive_score, mask_ratio * positive_score)
+    likely = (block.slots >= 0) & (block.teacher > limit)
     likely = likely.scatter(1, block.positive[:, None], False)
     masked = torch.zeros((len(block.slots), candidates), dtype=torch.bool, device=block.slots.device)
     rows = torch.arange(len(block.slots), device=block.slots.device)[:, None].expand_as(block.slots)

@@ -76,7 +76,7 @@ class ListCollator:
         model: tokenises, with the prompts it uses at search time.
         lists: all lists, training and dev.
         passages: passages' content; None where their vectors are fixed.
-        max_query_tokens: longer queries are cut.
+        max_query_tokens: queries are cut here, or at the model's own limit where that is lower.
     """
 
     valid_label_columns = ("label",)
@@ -97,7 +97,7 @@ class ListCollator:
         texts = [self.lists.queries[n] for n in numbers.tolist()]
         number_of = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         queries = places(len(number_of))[[number_of[text] for text in texts]]
-        batch = self._features("query", list(number_of), max_length=self.max_query_tokens)
+        batch = self._query_features(list(number_of))
         slots = self.lists.passages[numbers]
         if self.passages is not None:
             distinct = slots[slots >= 0].unique()
@@ -107,6 +107,13 @@ class ListCollator:
             batch |= self._features("document", [self.passages[row] for row in distinct.tolist()])
         batch["label"] = torch.cat([numbers[:, None], queries[:, None], slots], dim=1)
         return batch
+
+    def _query_features(self, texts: list[str]) -> dict[str, Any]:
+        features = self._features("query", texts)  # cut by the model; a given limit would override its own
+        longest = features.get("query_max_length_q", features["query_input_ids"].shape[-1])
+        if longest > self.max_query_tokens:
+            features = self._features("query", texts, max_length=self.max_query_tokens)
+        return features
 
     def _features(self, task: str, texts: list[str], **limits: int) -> dict[str, Any]:
         own = [texts[number] for number in own_share(len(texts))]
@@ -168,6 +175,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         rows = torch.cat([rows for group in reps for rows in group])
         embeddings = rows.split([len(rank) for rank in ranks])
         parts = self.parts([part[rank] for part, rank in zip(embeddings, ranks, strict=True)], labels)
+        # forward_cached returns the total alone; forward reads the terms of this same call from here
         self._last = LossParts(*(value.detach() for value in parts))
         if with_backward:
             parts.total.backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.util import all_gather_with_grad, get_rank, get_world_size
 from torch import Tensor
 from torch.utils.data import DataLoader
+
+# sentence-transformers calls it, users can't do anything about it
+warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_gather", FutureWarning)
 
 
 def own_share(count: int) -> list[int]:

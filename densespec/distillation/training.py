@@ -126,7 +126,7 @@ def train(
             found="none",
             remedy="set distill.stop_on to loss, or give the domain a second set of judged queries",
         )
-    _remove_dropout(model)
+    remove_dropout(model)
     untuned = {name: value.clone() for name, value in model.state_dict().items()}
     collator = ListCollator(model, lists, passages, max_query_tokens)
     loss = ListwiseDistillation(model, lists, passage_vectors, mini_batch_tokens, terms)
@@ -186,8 +186,8 @@ def train(
     return Trained(curve, state.global_step, int(best["step"]))
 
 
-def _remove_dropout(model: nn.Module) -> None:
-    """The same passage must embed alike in all lists of a batch."""
+def remove_dropout(model: nn.Module) -> None:
+    """Set all dropout to 0, in place: the same passage must embed alike in all lists of a batch."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

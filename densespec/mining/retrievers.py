@@ -122,9 +122,10 @@ def dense_lists(
     if found < LOW_RECALL:
         say(f"warning: the {kind} index found {found:.1%} of the exact top 100; mine.index: flat finds all")
     lists = [Ranking(r[r >= 0], s[r >= 0]) for r, s in zip(rows, scores, strict=True)]
+    limit = model.max_seq_length
     details = {
-        "model": setting["model"], "fingerprint": identity, "max_tokens": model.max_seq_length,
-        "precision": precision_of(model),
+        "model": setting["model"], "fingerprint": identity, "precision": precision_of(model),
+        "max_tokens": None if limit == math.inf else limit,
         "index": kind, "recall_at_100": found,
     }  # fmt: skip
     return Dense(lists, details, passage_vectors, query_vectors)

@@ -15,7 +15,10 @@ class StudentConfig(BaseModel):
     model: str = Field(min_length=1, description="packaged model, folder, or hub id of a bi-encoder")
     revision: str | None = Field(default=None, description="commit of a hub model; null for its newest")
     max_tokens: int | None = Field(
-        default=None, ge=8, description="cut texts at this many tokens; null for the model's own limit"
+        default=None,
+        ge=8,
+        description="cut texts at this many tokens; null for the model's own limit (static word vectors have "
+        "none in any case)",
     )
     trust_remote_code: bool = Field(
         default=False, description="run code that comes with the model; needs a pinned revision"

@@ -155,6 +155,13 @@ def _with_tokens(model: SentenceTransformer, texts: Sequence[str], task: str, ba
     items = method(
         list(texts), batch_size=batch_size, output_value=None, show_progress_bar=False
     )
+    if "token_embeddings" not in items[0]:
+        raise InputError(
+            "params student.model",
+            expected="a transformer, whose token vectors the teacher hybrid compares",
+            found="static word vectors",
+            remedy="set mine.token_vectors to false and name teachers other than hybrid",
+        )
     tokens = [item["token_embeddings"][item["attention_mask"].bool()].float().cpu().numpy() for item in items]
     embeddings = np.stack([item["sentence_embedding"].float().cpu().numpy() for item in items])
     return {

@@ -89,7 +89,8 @@ def load_student(
     Args:
         model: packaged model, folder, or hub id.
         revision: commit of a hub model; required where remote code is trusted.
-        max_tokens: cut texts at this many tokens; None keeps the model's own limit.
+        max_tokens: cut texts at this many tokens; None keeps the model's own limit. Static word vectors have
+            none, and read texts whole.
         device: torch device; None takes a GPU where there is one.
         trust_remote_code: run code that comes with the model.
         precision: ``float32``, ``bfloat16``, or ``auto`` for the latter where it is faster.
@@ -125,13 +126,23 @@ def load_student(
     if hidden and not prompts.get("document"):
         prompts["document"] = hidden
     if max_tokens is not None:
-        student.max_seq_length = max_tokens
+        _limit_tokens(student, max_tokens)
     student.eval()
     if precision == "bfloat16" or (precision == "auto" and is_fast_in_bfloat16(student.device)):
         autocast = torch.autocast(student.device.type, dtype=torch.bfloat16)
         student.forward = autocast(student.forward)
         student.precision = "bfloat16"
     return student
+
+
+def _limit_tokens(student: SentenceTransformer, max_tokens: int) -> None:
+    from sentence_transformers.sentence_transformer.modules import Router, StaticEmbedding
+
+    first = student[0]
+    routes = [route[0] for route in first.sub_modules.values()] if isinstance(first, Router) else [first]
+    for module in routes:
+        if not isinstance(module, StaticEmbedding):
+            module.max_seq_length = max_tokens
 
 
 def precision_of(model: SentenceTransformer) -> str:

@@ -103,10 +103,11 @@ def reference(case: Case, terms: Terms):
                 gradient = (math.exp(s) - math.exp(t)) / terms.student_temperature
                 flow(query, row, terms.kl_weight * gradient)
         if terms.infonce_weight:
+            ratio = terms.mask_ratio if scores[place] >= 0 else 2 - terms.mask_ratio
             close = {
                 row
                 for row, score in zip(rows, scores, strict=True)
-                if score > terms.mask_ratio * scores[place] and row != rows[place]
+                if score > ratio * scores[place] and row != rows[place]
             }
             against = [row for row in in_batch if row not in close]
             logits = [cosine[row] / terms.infonce_temperature for row in against]

@@ -9,6 +9,7 @@ import torch
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
+from densespec.distillation.lora import add_adapter
 from densespec.distillation.objective import ListwiseDistillation
 from densespec.distillation.training import train
 from densespec.retrieval.student import load_student, quiet_libraries
@@ -45,23 +46,34 @@ class Killed(BaseException):
     pass
 
 
+CASES = ("query", "both", "both, LoRA and checkpointing")
+
+
 def trainings(folder, scratch, kill=False):
-    """Curves, and weights, of a training of either side."""
+    """Curves, and weights, of a training of each case."""
     lists = case(2, queries=14)
     outcomes = {}
-    for side in ("query", "both"):
-        model = load_student(str(folder), device="cpu")
-        vectors = torch.tensor(model.encode_document(lists.passages, normalize_embeddings=True))
-        both = side == "both"
+    for name in CASES:
+        both, adapted = name != "query", name == CASES[-1]
 
-        def go(log, model=model, both=both, vectors=vectors, side=side):
+        def student(adapted=adapted):
+            model = load_student(str(folder), device="cpu")
+            if adapted:
+                add_adapter(model, 4, seed=1, both=True)
+            return model
+
+        model = student()
+        vectors = torch.tensor(model.encode_document(lists.passages, normalize_embeddings=True))
+
+        def go(log, model=model, both=both, adapted=adapted, vectors=vectors, name=name):
             return train(
                 model, lists.lists, list(range(9)), list(range(9, 14)),
-                lists.passages if both else None, None if both else vectors, scratch / side,
+                lists.passages if both else None, None if both else vectors, scratch / name,
                 terms={**TERMS, "infonce_temperature": 0.05}, learning_rate=1e-3, weight_decay=0.01,
                 batch_size=3, mini_batch_tokens=64, max_steps=4, max_epochs=9, warmup_share=0.0,
                 final_share=0.1, eval_steps=2, patience=9, stop_on="loss", max_query_tokens=64, seed=3,
                 dev_ndcg=lambda model: float(model.encode_query(["open a file"]).sum()), log=log,
+                gradient_checkpointing=adapted,
             )  # fmt: skip
 
         def die(numbers, step):
@@ -71,9 +83,9 @@ def trainings(folder, scratch, kill=False):
         if kill:
             with pytest.raises(Killed):
                 go(die)
-            model.load_state_dict(load_student(str(folder)).state_dict())
+            model.load_state_dict(student().state_dict())
         outcome = go(lambda numbers, step: None)
-        outcomes[side] = (outcome, {name: value.clone() for name, value in model.state_dict().items()})
+        outcomes[name] = (outcome, {name: value.clone() for name, value in model.state_dict().items()})
     return outcomes
 
 
@@ -126,10 +138,10 @@ def test_loss_and_gradients_are_those_of_one_process(two, folder, fixed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", ["query", "both"])
-def test_a_training_is_that_of_one_process(two, folder, side, tmp_path):
-    expected, _ = trainings(folder, tmp_path)[side]
-    (first, weights), (second, other_weights) = (found["trainings"][side] for found in two)
+@pytest.mark.parametrize("name", CASES)
+def test_a_training_is_that_of_one_process(two, folder, name, tmp_path):
+    expected, _ = trainings(folder, tmp_path)[name]
+    (first, weights), (second, other_weights) = (found["trainings"][name] for found in two)
     assert first == second and all(torch.equal(weights[name], other_weights[name]) for name in weights)
     assert (first.steps, first.best_step) == (expected.steps, expected.best_step)
     assert first.curve[0]["dev_loss"] == pytest.approx(expected.curve[0]["dev_loss"], rel=1e-5)
@@ -138,10 +150,10 @@ def test_a_training_is_that_of_one_process(two, folder, side, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", ["query", "both"])
-def test_a_killed_training_of_two_processes_ends_the_same(two, side):
+@pytest.mark.parametrize("name", CASES)
+def test_a_killed_training_of_two_processes_ends_the_same(two, name):
     for found in two:
-        outcome, weights = found["resumed"][side]
-        expected, expected_weights = found["trainings"][side]
+        outcome, weights = found["resumed"][name]
+        expected, expected_weights = found["trainings"][name]
         assert outcome == expected
         assert all(torch.equal(weights[name], expected_weights[name]) for name in weights)

@@ -118,6 +118,17 @@ def test_an_adapter_is_loaded_into_the_model_at_hand(folder, adapted, tmp_path):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_a_student_of_two_encoders_is_not_adapted_on_one_side_only(folder, tmp_path):
+    (tmp_path / "router").mkdir()
+    save_student(tmp_path / "router", student(folder), student(folder), "query", "tiny")
+    with pytest.raises(InputError, match="one for queries and one for passages"):
+        add_adapter(student(tmp_path / "router"), RANK, seed=1, both=True)
+    model = student(tmp_path / "router")
+    add_adapter(model, RANK, seed=1)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained and all(name.startswith("0.sub_modules.query.") for name in trained)
+
+
 def test_without_peft_the_error_says_how_to_get_it(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(InputError, match=r"densespec\[lora\]"):

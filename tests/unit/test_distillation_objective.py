@@ -11,7 +11,6 @@ from densespec.distillation.loss import ListBatch, distillation_loss
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.distillation.temperature import matching_temperature, mean_entropy, temperatures_of
 from densespec.retrieval.student import load_student
-from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 torch.set_num_threads(1)
 PASSAGES = [
@@ -42,8 +41,7 @@ TERMS = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=PROMPTS)
+def model(folder):
     return load_student(str(folder), device="cpu")
 
 
@@ -265,6 +263,19 @@ def test_training_reads_what_encoding_reads(model, monkeypatch):
 
 def test_long_queries_are_cut_in_training(model):
     assert collate(model, [1, 2], max_query_tokens=4)["query_input_ids"].shape == (2, 4)
+
+
+@pytest.mark.parametrize(("limit", "max_query_tokens"), [(16, 64), (512, 1024), (64, 16)])
+def test_a_long_query_is_read_as_in_encoding_up_to_the_lower_limit(folder, limit, max_query_tokens):
+    """``max_query_tokens`` alone would override the student's own limit, and pass its 512 positions."""
+    model = load_student(str(folder), device="cpu", max_tokens=limit)
+    lists = TrainingLists(["file read " * 400], [[0]], [[1.0]], [0], 1)
+    (query,) = features(ListCollator(model, lists, None, max_query_tokens)([{"list": 0}]), "query")
+    assert query["input_ids"].shape == (1, min(limit, max_query_tokens))
+    with torch.no_grad():
+        trained = functional.normalize(model(query)["sentence_embedding"], dim=1)[0].numpy()
+    served = model.encode_query(lists.queries[0], normalize_embeddings=True)
+    assert np.allclose(trained, served, atol=1e-5) == (limit <= max_query_tokens)
 
 
 def test_mean_entropy_of_known_distributions():

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from densespec.distillation.loss import ListBatch, masked_pairs
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.retrieval.student import load_student
+from densespec.selection.lists import false_negatives
 from tests.tiny_models import PROMPTS, STOP_WORDS, WORDS, tiny_bi_encoder
 
 torch.set_num_threads(1)
@@ -84,7 +86,8 @@ def reference(model, case, numbers, terms, fixed=None):
             s = torch.exp(query @ passage[row] / terms.student_temperature) / student
             loss = loss + terms.kl_weight * t * (math.log(t) - torch.log(s)) / len(numbers)
         positive = rows[place]
-        close = {row for row in rows if score[row] > terms.mask_ratio * score[positive]} - {positive}
+        ratio = terms.mask_ratio if score[positive] >= 0 else 2 - terms.mask_ratio
+        close = {row for row in rows if score[row] > ratio * score[positive]} - {positive}
         against = sum(
             torch.exp(query @ passage[row] / terms.infonce_temperature)
             for row in in_batch if row not in close
@@ -190,6 +193,17 @@ def test_tied_teacher_scores(model, fixed):
 def test_terms_and_masks(model, fixed, changes):
     lists = case(6)
     check(model, lists, range(7), {**TERMS, **changes}, fixed=fixed(lists))
+
+
+@pytest.mark.parametrize("ratio", [0.9, 1.5])
+@pytest.mark.parametrize("positive", [0.5, 0.0, -0.5])
+def test_the_mask_is_that_of_the_lists_filter_on_either_side_of_zero(positive, ratio):
+    scores = np.array([positive, *np.linspace(-1, 1, 21) + 0.02], dtype=np.float32)
+    block = ListBatch(torch.arange(22)[None], torch.tensor(scores)[None], torch.tensor([0]))
+    (found,) = masked_pairs(block, 22, ratio)
+    assert found.tolist() == false_negatives(scores, 0, max_ratio=ratio).tolist()
+    below = scores[1:][~found[1:].numpy()].max()
+    assert (below < positive) == (ratio < 1 or positive == 0)
 
 
 def test_another_querys_positive_in_this_querys_list_above_the_threshold_is_masked(model, fixed):

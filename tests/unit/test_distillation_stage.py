@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,7 +72,8 @@ def run(tmp_path, monkeypatch, student):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
 
     def stage(**changes):
-        sections = {"student": {"model": str(student), "max_tokens": 32}, "distill": QUICK | changes}
+        encoder = {"model": str(student), "max_tokens": 32, "precision": "float32"}
+        sections = {"student": encoder, "distill": QUICK | changes}
         Path("params.yaml").write_text(yaml.safe_dump(params))
         Path("conf/domains/tiny.yaml").write_text(yaml.safe_dump(sections))
         options = {
@@ -79,14 +82,53 @@ def run(tmp_path, monkeypatch, student):
         }  # fmt: skip
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         monkeypatch.setattr(sys, "argv", ["distill", *arguments])
-        distill.main()
+        if changes.get("processes", 1) > 1:  # they replace the process that starts them
+            command = [sys.executable, "-m", "stages.distill", *arguments]
+            subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+        else:
+            distill.main()
         return json.loads(Path("metrics.json").read_text())
 
     return stage
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_two_processes_write_what_one_writes(run, side):
+    def outcome(processes):
+        metrics = run(side=side, control=True, learning_rate=0.001, processes=processes)
+        asked = ["open a file", "a socket waits"]
+        models = [SentenceTransformer(f"models/{name}", device="cpu") for name in ("specialised", "control")]
+        return metrics, [model.encode_query(asked) for model in models]
+
+    one, embeddings = outcome(1)
+    two, others = outcome(2)
+    assert one.pop("fingerprint") != two.pop("fingerprint")
+    curves, other_curves = one.pop("curves"), two.pop("curves")
+    assert one == two and one["best_step"]["specialised"] > 0
+    for name, curve in curves.items():
+        for row, other in zip(curve, other_curves[name], strict=True):
+            assert other == pytest.approx(row, rel=1e-3)
+    np.testing.assert_allclose(others, embeddings, atol=1e-3)
+
+
 def losses(metrics):
     return [row["dev_loss"] for row in metrics["curves"]["specialised"]]
+
+
+def test_lists_shorter_than_asked_are_trained_as_they_are_and_said_to_be(run, capsys):
+    whole = run(list_length=DEPTH)
+    assert whole["list_length"] == DEPTH and "acts as" not in capsys.readouterr().err
+    longer = run(list_length=50 * DEPTH)
+    assert longer["list_length"] == DEPTH and losses(longer) == losses(whole)
+    assert f"distill.list_length {50 * DEPTH} acts as {DEPTH}" in capsys.readouterr().err
+
+
+def test_a_corpus_is_too_large_to_encode_by_the_lists_there_are(run):
+    """Between two evaluations 2 x 1 x 10 passages are trained, fewer than the corpus has."""
+    assert 2 * DEPTH < PASSAGES
+    with pytest.raises(InputError, match=f"at most {2 * DEPTH} passages"):
+        run(list_length=50 * DEPTH, side="both", stop_on="ndcg", batch_size=1)
 
 
 @pytest.mark.parametrize("side", ["query", "both"])

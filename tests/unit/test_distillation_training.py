@@ -21,7 +21,8 @@ from densespec.errors import InputError
 from densespec.records import Qrel
 from densespec.retrieval.student import load_student, quiet_libraries
 from densespec.runtime.checkpoints import COMPLETE
-from tests.tiny_models import PROMPTS, tiny_bi_encoder
+from densespec.runtime.devices import is_fast_in_bfloat16
+from tests.tiny_models import PROMPTS, tiny_bi_encoder, tiny_static
 
 torch.set_num_threads(1)
 TOPICS = [
@@ -251,6 +252,19 @@ def test_an_adapter_alone_is_trained_and_survives_a_kill(run, folder, side):
     assert resumed == expected and same(resumed_weights, weights)
 
 
+@pytest.mark.skipif(not is_fast_in_bfloat16(torch.device("cpu")), reason="no bfloat16 in this CPU")
+def test_a_training_in_bfloat16_survives_a_kill(run, whole, folder):
+    def rounded():
+        return load_student(str(folder), device="cpu", precision="bfloat16")
+
+    expected, weights = run("rounded", "both", model=rounded())
+    assert expected != whole("both")[0], "the precision acts"
+    with pytest.raises(Killed):
+        run("killed", "both", model=rounded(), log=killer(6, "eval_loss"))
+    resumed, resumed_weights = run("killed", "both", model=rounded())
+    assert resumed == expected and same(resumed_weights, weights)
+
+
 @pytest.mark.parametrize("learning_rate", [0.05, 0.3])
 def test_the_best_adapter_is_kept_or_none(run, folder, untuned, learning_rate):
     options = {**RESTLESS, "learning_rate": learning_rate}
@@ -439,6 +453,13 @@ def test_gradient_checkpointing_gives_the_same_weights(run, whole, folder, side)
         outcome, weights = run(name, side, model=model, gradient_checkpointing=checkpointed)
         assert outcome == whole(side)[0] and same(weights, whole(side)[1])
     assert len(passes[True]) > len(passes[False]), "activations were computed again"
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_static_word_vectors_are_trained_without_a_cache(run, tmp_path, side):
+    model = load_student(str(tiny_static(tmp_path / "static", prompts=PROMPTS)), device="cpu", max_tokens=256)
+    outcome, _ = run(side=side, model=model, learning_rate=0.02, mini_batch_tokens=8, max_query_tokens=8)
+    assert outcome.best_step > 0 and outcome.curve[-1]["dev_loss"] < outcome.curve[0]["dev_loss"]
 
 
 @pytest.mark.parametrize("side", ["query", "both"])

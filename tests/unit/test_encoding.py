@@ -7,11 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
+from densespec.distillation.saving import save_student
 from densespec.errors import InputError
 from densespec.retrieval import encoding
 from densespec.retrieval.encoding import encode, prompt_for, token_shards
 from densespec.retrieval.student import load_student, model_location, precision_of, student_fingerprint
-from tests.tiny_models import PROMPTS, tiny_bi_encoder
+from tests.tiny_models import PROMPTS, tiny_bi_encoder, tiny_static
 
 TEXTS = [
     "open a file and read its lines",
@@ -201,6 +202,23 @@ def test_max_tokens_cuts_texts(folder, model):
     assert not short.training
     a, b = short.encode_document(["open a file " * n for n in (5, 50)])
     np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_static_word_vectors_have_no_limit_and_no_token_vectors(tmp_path):
+    static = load_student(str(tiny_static(tmp_path / "static", prompts=PROMPTS)), max_tokens=8)
+    rows = encode(static, "f", ["file " * 9 + "socket", "file"], tmp_path / "a", task="query", label="x")
+    assert rows[0] @ rows[1] < 0.999, "the tenth word was read"
+    with pytest.raises(InputError, match="token_vectors to false"):
+        encode(static, "f", TEXTS, tmp_path / "b", task="document", label="x", tokens=True)
+
+
+def test_the_encoders_of_a_router_are_limited_word_vectors_or_not(tmp_path):
+    queries = load_student(str(tiny_static(tmp_path / "static")))
+    passages = load_student(str(tiny_bi_encoder(tmp_path / "bert")))
+    (tmp_path / "router").mkdir()
+    save_student(tmp_path / "router", queries, passages, "query", "tiny")
+    routes = load_student(str(tmp_path / "router"), max_tokens=8)[0].sub_modules
+    assert routes["document"][0].max_seq_length == 8 < routes["query"][0].max_seq_length
 
 
 def test_a_fingerprint_follows_the_weights(folder, tmp_path):
