@@ -12,6 +12,7 @@ import argparse
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from densespec.runtime.fingerprint import digest, file_digest
 from densespec.runtime.progress import say
 from densespec.runtime.scratch import locked_scratch, scratch_root
 from densespec.tracking.live import live_run
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 def main() -> None:
@@ -73,7 +77,7 @@ def main() -> None:
         say(f"no list holds more than {longest} passages (see select.list_length), so distill.list_length "
             f"{config.list_length} acts as {longest}")  # fmt: skip
 
-    def fresh_student():  # type: ignore[no-untyped-def]
+    def fresh_student() -> SentenceTransformer:
         return load_student(**student.model_dump())
 
     untuned = fresh_student()

@@ -102,7 +102,7 @@ def main() -> None:
             {name: [query[name] for query in queries] for name in COLUMNS}
             | {
                 "passages": [m.passages for m in mined],
-                "dense": [np.float32(m.dense).tolist() for m in mined],
+                "dense": [np.asarray(m.dense, dtype=np.float32).tolist() for m in mined],
                 "source_rank": [m.source_rank for m in mined],
             },
         )

@@ -60,7 +60,7 @@ def main() -> None:
         splits=table["split"],
         sources=table["source_id"],
         candidates=table["passages"],
-        dense=[np.float32(values) for values in table["dense"]],
+        dense=[np.asarray(values, dtype=np.float32) for values in table["dense"]],
         lexical=lexical,
         query_vectors=read_array(args.candidates / "query_embeddings.npy"),
         dev=read_qrels(args.dev),

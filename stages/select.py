@@ -59,10 +59,11 @@ def main() -> None:
                 args.scores / teacher, expected="scores of the queries in the candidates table",
                 found="another set of queries", remedy=f"dvc repro score@{args.domain}-{teacher}",
             )  # fmt: skip
-        scores[teacher] = [np.float32(scored["scores"][n]) for n in training]
+        given = [np.asarray(values, dtype=np.float32) for values in scored["scores"]]
+        scores[teacher] = [given[n] for n in training]
         calibrated[teacher], held_out_calibrated[teacher] = comparable(
-            config.calibration, scores[teacher], [np.float32(scored["scores"][n]) for n in held_out],
-            [np.float32(scored["scores"][n]) for n in dev], judged.grades(),
+            config.calibration, scores[teacher], [given[n] for n in held_out],
+            [given[n] for n in dev], judged.grades(),
         )  # fmt: skip
         of_query = dict(zip(held_out, held_out_calibrated[teacher], strict=True))
         dev_calibrated[teacher] = [of_query[n] for n in dev]

@@ -55,14 +55,14 @@ def main() -> None:
 
     table = read_table(args.candidates)
     passages = read_table(args.passages)
-    pairs, counts = labelled_pairs(
+    labelled, counts = labelled_pairs(
         table, passages, read_qrels(args.train), labels=config.labels, max_margin=config.max_margin
     )
     pairs, dev = choose_dev(
-        pairs, table, passages, read_qrels(args.dev), dev_share=config.dev_share,
+        labelled, table, passages, read_qrels(args.dev), dev_share=config.dev_share,
         eval_queries=config.eval_queries, eval_depth=config.eval_depth, seed=config.seed,
     )  # fmt: skip
-    dense = [np.float32(table["dense"][number][: config.eval_depth]) for number in dev.numbers]
+    dense = [np.asarray(table["dense"][n][: config.eval_depth], dtype=np.float32) for n in dev.numbers]
     student = dev.judged.ndcg_per_query(dense)
 
     import torch

@@ -97,7 +97,8 @@ def load_student(
         section: of params that names the model, for messages.
 
     Raises:
-        InputError: the model cannot be had, or remote code without a pinned revision.
+        InputError: the model cannot be had, remote code without a pinned revision, or more tokens than the
+            model has positions.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -126,7 +127,7 @@ def load_student(
     if hidden and not prompts.get("document"):
         prompts["document"] = hidden
     if max_tokens is not None:
-        _limit_tokens(student, max_tokens)
+        _limit_tokens(student, max_tokens, section)
     student.eval()
     if precision == "bfloat16" or (precision == "auto" and is_fast_in_bfloat16(student.device)):
         autocast = torch.autocast(student.device.type, dtype=torch.bfloat16)
@@ -135,14 +136,24 @@ def load_student(
     return student
 
 
-def _limit_tokens(student: SentenceTransformer, max_tokens: int) -> None:
+def _limit_tokens(student: SentenceTransformer, max_tokens: int, section: str) -> None:
     from sentence_transformers.sentence_transformer.modules import Router, StaticEmbedding
 
     first = student[0]
     routes = [route[0] for route in first.sub_modules.values()] if isinstance(first, Router) else [first]
     for module in routes:
-        if not isinstance(module, StaticEmbedding):
-            module.max_seq_length = max_tokens
+        if isinstance(module, StaticEmbedding):
+            continue
+        encoder = getattr(module, "auto_model", None)
+        positions = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+        if positions and max_tokens > positions:
+            raise InputError(
+                f"params.yaml: {section}.max_tokens",
+                expected=f"at most {positions}, the positions that the model has",
+                found=str(max_tokens),
+                remedy="lower it, or null for the model's own limit",
+            )
+        module.max_seq_length = max_tokens
 
 
 def precision_of(model: SentenceTransformer) -> str:

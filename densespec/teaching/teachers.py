@@ -64,6 +64,10 @@ class Material(NamedTuple):
         passage_ids = [passage.id for passage in self.passages]
         return judged_lists(numbers, self.query_ids, self.candidates, passage_ids, qrels)
 
+    def candidate_ids(self, number: int) -> list[str]:
+        """Passage ids of one query's candidates."""
+        return [self.passages[row].id for row in self.candidates[number]]
+
     def contents(self) -> list[str]:
         """What models read of each passage."""
         return [passage.content for passage in self.passages]

@@ -202,6 +202,8 @@ def test_max_tokens_cuts_texts(folder, model):
     assert not short.training
     a, b = short.encode_document(["open a file " * n for n in (5, 50)])
     np.testing.assert_allclose(a, b, atol=1e-6)
+    with pytest.raises(InputError, match=r"student.max_tokens(.|\n)*at most \d+, the positions"):
+        load_student(str(folder), max_tokens=100_000)
 
 
 def test_static_word_vectors_have_no_limit_and_no_token_vectors(tmp_path):

@@ -26,10 +26,11 @@ import yaml
 from densespec.errors import InputError
 from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.config import GenerateConfig
-from densespec.generation.language_model import Answer, kept_answers
 from densespec.generation.vllm import replicas, require_vllm
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
+from densespec.runtime.answers import Answer
+from densespec.runtime.scratch import load_shard
 from tests.tiny_models import tiny_language_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,8 +169,9 @@ def shards(folder: Path) -> dict[Path, int]:
 
 def answers(scratch: Path) -> dict[str, tuple[str, bool]]:
     """Text of all answers in the shards, and whether it was cut."""
-    found = kept_answers(scratch / "generate/rivers-question")
-    return {key: (kept.text, kept.cut) for key, kept in found.items()}
+    found = [load_shard(path) for path in sorted((scratch / "generate/rivers-question").glob("*.npz"))]
+    rows = (row for shard in found for row in zip(shard["key"], shard["text"], shard["cut"], strict=True))
+    return {str(key): (str(text), bool(cut)) for key, text, cut in rows}
 
 
 @pytest.mark.slow
