@@ -66,7 +66,8 @@ def test_a_mistake_is_one_message_with_a_remedy(repository, capsys):
     code, _, err = run("show", "elsewhere", capsys=capsys)
     assert code == 2
     assert err.startswith("error: metrics/elsewhere/evaluate.json")
-    assert "dvc repro evaluate@elsewhere" in err
+    assert "params 'domains' names docs" in err
+    assert "dvc repro evaluate@docs" in run("show", capsys=capsys)[2]
 
 
 def interval(mean):
