@@ -47,9 +47,8 @@ from densespec.evaluation.summary import compare
 from densespec.io.atomic import write_text
 from densespec.io.jsonl import read_json, read_jsonl, write_json
 from densespec.io.params import merged, read_yaml
-from densespec.io.tables import read_table
+from densespec.io.tables import passages_of, read_table
 from densespec.io.trec import read_qrels
-from densespec.records import Passage
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = """\
@@ -485,7 +484,7 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
     quiet_libraries()
     corpus = domain.clone / "data" / "corpus" / domain.name
     table = read_table(corpus / "passages.parquet")
-    contents = [Passage(*row).content for row in zip(table["id"], table["title"], table["text"], strict=True)]
+    contents = [passage.content for passage in passages_of(table)]
     questions = {row["id"]: row["text"] for _, row in read_jsonl(corpus / "queries.jsonl")}
     qrels = read_qrels(corpus / "dev.tsv")
     ids = sorted({qrel.query_id for qrel in qrels if qrel.grade > 0})

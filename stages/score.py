@@ -70,8 +70,9 @@ def main() -> None:
         scores, details = TEACHERS[args.teacher](
             material, config, student, scratch, scratch_root() / "encode"
         )
-        for number, values in enumerate(scores):
-            require_finite(args.teacher, material.query_ids[number], material.candidate_ids(number), values)
+        ids = material.passage_ids()
+        for query, rows, values in zip(material.query_ids, material.candidates, scores, strict=True):
+            require_finite(args.teacher, query, rows, ids, values)
         audit = audit_teacher(material, scores, config.seed)
         refuse_weaker(audit, args.teacher, allow=config.allow_weaker)
         args.out.mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,7 @@ def read_prompt(folder: Path, kind: str) -> Prompt:
     """
     path = folder / f"{kind}.txt"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.txt"))) or "none"
+        known = ", ".join(sorted(known_kinds(folder, ()))) or "none"
         raise InputError(
             path,
             expected=f"a prompt for query kind '{kind}'",

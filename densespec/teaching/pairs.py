@@ -112,7 +112,7 @@ def pair_scores(
         finally:
             idle.put(replica)
         for query, values in by_query(chunk, scores):  # before hours are spent, or a shard of them is kept
-            require_finite(label, query_names[query], [passage_names[row] for row in places[query]], values)
+            require_finite(label, query_names[query], list(places[query]), passage_names, values)
         return scores
 
     def key(chunk: Sequence[str]) -> str:
@@ -151,14 +151,17 @@ def pair_scores(
     ]
 
 
-def require_finite(teacher: str, query: str, passages: Sequence[str], scores: Array) -> None:
+def require_finite(
+    teacher: str, query: str, rows: Sequence[int], passages: Sequence[str], scores: Array
+) -> None:
     """Refuse scores that are no numbers: a single one would make every calibrated list of the domain NaN.
 
     Args:
         teacher: its name.
         query: id of the query.
-        passages: ids of its candidates.
-        scores: theirs (candidates,).
+        rows: of its candidates.
+        passages: id of each row.
+        scores: of the candidates (candidates,).
 
     Raises:
         InputError: with the first that is infinite or NaN.
@@ -168,7 +171,7 @@ def require_finite(teacher: str, query: str, passages: Sequence[str], scores: Ar
         raise InputError(
             f"teacher '{teacher}'",
             expected="finite scores",
-            found=f"{scores[wrong[0]]} for query '{query}' and passage '{passages[wrong[0]]}'",
+            found=f"{scores[wrong[0]]} for query '{query}' and passage '{passages[rows[wrong[0]]]}'",
             remedy="set its dtype to float32 (some models overflow in less), or take another model",
         )
 

@@ -61,12 +61,11 @@ class Material(NamedTuple):
 
     def judged(self, numbers: Sequence[int], qrels: Sequence[Qrel]) -> Judged:
         """The queries of these numbers with their candidates and judgements."""
-        passage_ids = [passage.id for passage in self.passages]
-        return judged_lists(numbers, self.query_ids, self.candidates, passage_ids, qrels)
+        return judged_lists(numbers, self.query_ids, self.candidates, self.passage_ids(), qrels)
 
-    def candidate_ids(self, number: int) -> list[str]:
-        """Passage ids of one query's candidates."""
-        return [self.passages[row].id for row in self.candidates[number]]
+    def passage_ids(self) -> list[str]:
+        """The id of each passage."""
+        return [passage.id for passage in self.passages]
 
     def contents(self) -> list[str]:
         """What models read of each passage."""
@@ -141,7 +140,7 @@ def _scored(
     scores = pair_scores(
         load(**settings.options()), material.contents(), material.queries, material.candidates, scratch,
         batch_tokens=batch_tokens_for(settings.batch_tokens), label=name,
-        query_ids=material.query_ids, passage_ids=[passage.id for passage in material.passages],
+        query_ids=material.query_ids, passage_ids=material.passage_ids(),
     )  # fmt: skip
     return scores, {
         "model": settings.model,
