@@ -16,7 +16,8 @@ from densespec.errors import run
 from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
-from densespec.generation.prompt import Prompt, known_kinds, load_prompt, require_known_kinds
+from densespec.generation.kinds import known_kinds, prompt_of_kind, require_known_kinds
+from densespec.generation.prompt import Prompt, read_prompt
 from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
 from densespec.generation.registry import WRITERS
@@ -34,10 +35,10 @@ from densespec.runtime.scratch import locked_scratch, scratch_root
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--domain", required=True)
-    parser.add_argument("--kind", required=True, help="query kind; its prompt is <prompts>/<kind>.txt")
+    parser.add_argument("--kind", required=True, help="query kind, one of params 'kinds'")
     parser.add_argument("--passages", type=Path, required=True, help="passages.parquet of stage corpus")
     parser.add_argument("--recordings", type=Path, required=True, help="recordings.jsonl of stage corpus")
-    parser.add_argument("--prompts", type=Path, required=True, help="folder of prompts, one file per kind")
+    parser.add_argument("--prompt", type=Path, required=True, help="the kind's, of stage prompt")
     parser.add_argument("--licence-from", type=Path, required=True, help="the domain's source.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder for the dataset and its card")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file for counts")
@@ -47,16 +48,15 @@ def main() -> None:
     started = time.monotonic()
 
     named = {"kinds": config.kinds or [], "prompts": config.prompts, "examples": config.examples}
-    require_known_kinds(named, known_kinds(args.prompts, load_value("kinds")), args.domain)
-    wanted = config.kinds is None or args.kind in config.kinds
-    own = config.prompts.get(args.kind), config.examples.get(args.kind)
-    prompt = load_prompt(args.prompts, args.kind, *own) if wanted else Prompt("", "")
+    require_known_kinds(named, known_kinds(load_value("kinds")), args.domain)
+    prompt = prompt_of_kind(args.kind, read_prompt(args.prompt), config, args.domain)
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
     corpus = passages_of(table)
-    seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed and wanted]
+    seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed and prompt]
     asked = sample(seeds, config.max_passages, config.seed) if config.max_passages else seeds
     recordings = read_recordings(args.recordings)
+    prompt = prompt or Prompt("", "")
 
     usage: dict[str, dict[str, float]] = {}
     with locked_scratch("generate", f"{args.domain}-{args.kind}") as scratch:

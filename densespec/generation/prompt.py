@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from densespec.errors import InputError
-from densespec.io.jsonl import read_jsonl
+from densespec.io.jsonl import read_json, read_jsonl, write_json
 
+#: Folder of the prompts and pools that all domains share.
+SHARED = Path(__file__).with_name("prompts")
 VERSION_LINE = re.compile(r"version:\s*(\S+/\d+)\s*")
 
 
@@ -35,85 +36,68 @@ class Prompt(NamedTuple):
     examples: tuple[Example, ...] = ()
 
 
-def load_prompt(
-    folder: Path, kind: str, text: str | None = None, examples: Iterable[Mapping[str, Any]] | None = None
-) -> Prompt:
-    """A kind's prompt with its pool: a domain's own where it has one, else those of ``folder``.
+def shared_prompt(folder: Path, kind: str) -> Prompt | None:
+    """The prompt of a kind that all domains have, with its pool.
 
     Args:
-        folder: of the shared ``<kind>.txt`` and ``<kind>.examples.jsonl``.
+        folder: of ``<kind>.txt`` and ``<kind>.examples.jsonl``; a kind without the latter has no pool.
         kind: of the queries.
-        text: the domain's own prompt, version line first (params ``generate.prompts``).
-        examples: the domain's own pool (params ``generate.examples``).
+
+    Returns:
+        None for a kind without a file: domains may bring prompts for it.
 
     Raises:
-        InputError: a malformed prompt or pool, or no prompt at all.
+        InputError: a malformed prompt or pool.
     """
-    own = f"params generate.prompts.{kind}"
-    prompt = read_prompt(folder, kind) if text is None else parse_prompt(own, text)
-    pool = folder / f"{kind}.examples.jsonl"
-    if examples is not None:
-        rows = [(f"params generate.examples.{kind}", dict(row)) for row in examples]
-    else:
-        rows = [(f"{pool}:{number}", row) for number, row in (read_jsonl(pool) if pool.is_file() else ())]
-    return prompt._replace(examples=tuple(_example(where, row) for where, row in rows))
-
-
-def known_kinds(folder: Path, listed: Iterable[str]) -> set[str]:
-    """Query kinds that a domain may name: those that params ``kinds`` lists, and those with a shared prompt.
-
-    The latter, so that an experiment with fewer ``kinds`` does not fail on a domain's prompt of another.
-    """
-    return {*listed, *(file.stem for file in folder.glob("*.txt"))}
-
-
-def require_known_kinds(named: Mapping[str, Collection[str]], known: Collection[str], domain: str) -> None:
-    """Refuse parameters of query kinds that there are not.
-
-    Args:
-        named: parameter of section ``generate`` → kinds that it names.
-        known: kinds that there are.
-        domain: for the message.
-
-    Raises:
-        InputError: some are unknown; all are told.
-    """
-    found = []
-    for parameter, kinds in named.items():
-        for kind in sorted(set(kinds) - set(known)):
-            close = difflib.get_close_matches(kind, known, n=1)
-            found.append(f"generate.{parameter}: {kind}" + (f" (did you mean {close[0]}?)" if close else ""))
-    if found:
-        raise InputError(
-            f"conf/domains/{domain}.yaml or params.yaml",
-            expected=f"query kinds that there are: {', '.join(sorted(known))}",
-            found=", ".join(found),
-            remedy="correct the name, or add the kind (docs/generate.md, 'Kinds')",
-        )
-
-
-def read_prompt(folder: Path, kind: str) -> Prompt:
-    """Read ``<folder>/<kind>.txt``.
-
-    Raises:
-        InputError: no such prompt, no version line, or no place for the passage.
-    """
-    path = folder / f"{kind}.txt"
+    path, pool = folder / f"{kind}.txt", folder / f"{kind}.examples.jsonl"
     if not path.is_file():
-        known = ", ".join(sorted(known_kinds(folder, ()))) or "none"
-        raise InputError(
-            path,
-            expected=f"a prompt for query kind '{kind}'",
-            found=f"prompts for: {known}",
-            remedy="correct params 'kinds' (or generate.kinds, prompts and examples), or write that "
-            "prompt file (docs/generate.md says how)",
-        )
+        return None
+    rows = read_jsonl(pool) if pool.is_file() else ()
     try:
-        return parse_prompt(path, path.read_text(encoding="utf-8"))
+        prompt = parse_prompt(path, path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(
             path, expected="UTF-8 text", found=str(error), remedy="convert the file to UTF-8"
         ) from None
+    return prompt._replace(examples=tuple(_example(f"{pool}:{number}", row) for number, row in rows))
+
+
+def domain_prompt(
+    shared: Prompt | None, kind: str, text: str | None, examples: Iterable[Mapping[str, Any]] | None
+) -> Prompt | None:
+    """A kind's prompt in one domain: what it brings itself, the rest as all domains have it.
+
+    Args:
+        shared: see :func:`shared_prompt`.
+        kind: of the queries.
+        text: the domain's own prompt, version line first (params ``generate.prompts``); None for none.
+        examples: the domain's own pool (params ``generate.examples``); None for none.
+
+    Returns:
+        None where neither has a prompt.
+
+    Raises:
+        InputError: a malformed prompt or pool.
+    """
+    prompt = shared if text is None else parse_prompt(f"params generate.prompts.{kind}", text)
+    if prompt is None:
+        return None
+    pool = shared.examples if shared else ()
+    if examples is not None:
+        pool = tuple(_example(f"params generate.examples.{kind}", row) for row in examples)
+    return prompt._replace(examples=pool)
+
+
+def write_prompt(path: Path, prompt: Prompt | None) -> None:
+    """Write a prompt as JSON; an empty object for none."""
+    row = prompt._asdict() | {"examples": [x._asdict() for x in prompt.examples]} if prompt else {}
+    write_json(path, row)
+
+
+def read_prompt(path: Path) -> Prompt | None:
+    """Read what :func:`write_prompt` wrote."""
+    row = read_json(path)
+    return Prompt(**row | {"examples": tuple(Example(**x) for x in row["examples"])}) if row else None
 
 
 def parse_prompt(where: str | Path, text: str) -> Prompt:

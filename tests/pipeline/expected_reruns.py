@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 #: Stages in the order of the pipeline.
 STAGES = (
-    "code", "corpus", "generate", "mine", "teacher_finetune", "score", "select", "distill", "evaluate",
-    "forgetting", "report",
+    "code", "prompt", "corpus", "generate", "mine", "teacher_finetune", "score", "select", "distill",
+    "evaluate", "forgetting", "report",
 )  # fmt: skip
-EVERYTHING = STAGES[1:]
+#: What a domain's source reruns.
+EVERYTHING = STAGES[2:]
 
 
 class Rerun(NamedTuple):
@@ -43,8 +44,8 @@ SECTIONS = {
     "student": Rerun(
         ("generate", "mine", "score", "distill", "evaluate", "forgetting", "report"), EVERYTHING[1:]
     ),
-    # of the lists, 'generate', 'score' and 'forgetting' run for what was added only
-    "kinds": Rerun(("generate", "mine", "report"), EVERYTHING[1:]),
+    # of the lists, 'prompt', 'generate', 'score' and 'forgetting' run for what was added only
+    "kinds": Rerun(("prompt", "generate", "mine", "report"), ("prompt", *EVERYTHING[1:])),
     "teachers": Rerun(("score", "select", "evaluate", "report"), EVERYTHING[4:]),
     "forgetting": Rerun(("forgetting", "report"), EVERYTHING[8:]),
 }

@@ -131,6 +131,7 @@ def test_a_list_reruns_exactly(
     assert downstream(stages, named(dirty)) == set(SECTIONS[key].reruns)
     # the other kinds, teachers and domains stay as they are
     assert [name for name in dirty if name.startswith(("generate", "score", "forgetting"))] == [new]
+    assert [name for name in dirty if name.startswith("prompt")] == ["prompt@title"] * (key == "kinds")
 
 
 def test_a_kind_less(module_copy: Path) -> None:
@@ -192,12 +193,35 @@ def test_comments_and_docstrings_rerun_nothing(tiny_copy: Path) -> None:
     assert status(tiny_copy) == {}
 
 
-@pytest.mark.parametrize("name", ["question.txt", "question.examples.jsonl"])
-def test_a_prompt_or_pool_reruns_its_kind_only(name: str, tiny_copy: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("question.txt", "Be brief."), ("question.examples.jsonl", '{"passage": "A dam.", "query": "a dam?"}')],
+)
+def test_a_prompt_or_pool_reruns_its_kind_only(name: str, line: str, tiny_copy: Path) -> None:
     with (tiny_copy / "densespec/generation/prompts" / name).open("a") as file:
-        file.write("\n")
-    dvc(tiny_copy, "repro", "code")
-    assert set(status(tiny_copy)) == {f"generate@{DOMAIN}-question"}
+        file.write(f"{line}\n")
+    assert named(status(tiny_copy)) == {"code", "prompt"}
+    ran = stages_run(dvc(tiny_copy, "repro", f"generate@{DOMAIN}-question", f"generate@{DOMAIN}-keywords"))
+    assert sorted(ran) == ["code", f"generate@{DOMAIN}-question", "prompt@keywords", "prompt@question"]
+
+
+def test_a_kind_that_one_domain_brings_needs_nothing_but_its_file(tiny_copy: Path) -> None:
+    """And is no matter of the other domains."""
+    shutil.copytree(tiny_copy / "data/source" / DOMAIN, tiny_copy / "data/source/other")
+    shutil.copy(tiny_copy / OVERRIDES, tiny_copy / "conf/domains/other.yaml")
+    edit_yaml(tiny_copy / PARAMS, "domains", value=[DOMAIN, "other"])
+    edit_yaml(tiny_copy / PARAMS, "kinds", value=[*KINDS, "symptom"])
+    prompt = "version: symptom/1\nName a symptom.\n\n{passage}\n"
+    edit_yaml(tiny_copy / "conf/domains/other.yaml", "generate", "prompts", value={"symptom": prompt})
+    names = [f"generate@{DOMAIN}-symptom", "generate@other-symptom"]
+    ran = stages_run(dvc(tiny_copy, "repro", *names))
+    assert sorted(ran) == ["corpus@other", *sorted(names), "prompt@symptom"]
+    written = [tiny_copy / "data/queries" / domain / "symptom/queries.jsonl" for domain in (DOMAIN, "other")]
+    assert [bool(path.read_text(encoding="utf-8")) for path in written] == [False, True]
+    # nobody brings it: a slip, not a kind without queries
+    edit_yaml(tiny_copy / "conf/domains/other.yaml", "generate", "prompts", value={})
+    done = run(tiny_copy, "python", "-m", "dvc", "repro", names[1], ok=False)
+    assert done.returncode != 0 and "a prompt for query kind 'symptom'" in done.stdout
 
 
 @pytest.mark.parametrize("file", GRADES)
@@ -215,7 +239,7 @@ def test_a_newly_relevant_passage_reruns_everything(tiny_copy: Path) -> None:
     with (tiny_copy / "data/source" / DOMAIN / "qrels/test.tsv").open("a") as qrels:
         qrels.write("t05\tfile-delete\t1\n")
     dvc(tiny_copy, "repro", f"corpus@{DOMAIN}")
-    assert named(status(tiny_copy)) == set(STAGES) - {"code", "corpus"}
+    assert named(status(tiny_copy)) == set(STAGES) - {"code", "prompt", "corpus"}
 
 
 def test_the_readme_has_the_same_table(stages: dict[str, Stage]) -> None:
@@ -276,7 +300,10 @@ def test_commands_and_declarations_name_the_same_paths(stages: dict[str, Stage])
 
 @pytest.mark.parametrize(
     "name",
-    [f"corpus@{DOMAIN}", f"select@{DOMAIN}", f"evaluate@{DOMAIN}", f"forgetting@{DOMAIN}-{DOMAIN}", "report"],
+    [
+        *("prompt@question", f"corpus@{DOMAIN}", f"select@{DOMAIN}", f"evaluate@{DOMAIN}"),
+        *(f"forgetting@{DOMAIN}-{DOMAIN}", "report"),
+    ],
 )
 def test_a_stage_reads_only_what_it_declares(name: str, tiny_copy: Path) -> None:
     """Run where nothing else is; the outputs are the same, byte by byte. Others: test_faults.py."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from densespec.errors import InputError
 from densespec.generation.chat import chat_requests, split_template
-from densespec.generation.prompt import Example, Prompt, load_prompt
+from densespec.generation.prompt import (
+    SHARED,
+    Example,
+    Prompt,
+    domain_prompt,
+    read_prompt,
+    shared_prompt,
+    write_prompt,
+)
 from densespec.records import Passage
 
-PROMPTS = Path(__file__).resolve().parents[2] / "densespec/generation/prompts"
 TEMPLATE = "Ask one question.\n\nBe brief.\n\nPassage:\n{passage}\n"
 POOL = tuple(Example(f"example passage {n}", f"example query {n}") for n in range(8))
 PASSAGES = [Passage(f"p{n}", f"Title {n}", f"Text of number {n}.") for n in range(40)]
@@ -111,7 +117,7 @@ def test_texts_of_any_script_come_through_unchanged():
 
 @pytest.mark.parametrize("kind", ["question", "claim", "title", "keywords", "web_search", "msmarco"])
 def test_the_shipped_prompts_share_their_instruction(kind):
-    prompt = load_prompt(PROMPTS, kind)
+    prompt = shared_prompt(SHARED, kind)
     assert len(prompt.examples) >= 30
     instruction, turn = split_template(prompt.template, "en")
     assert (instruction + turn).strip() == prompt.template.strip()
@@ -120,13 +126,23 @@ def test_the_shipped_prompts_share_their_instruction(kind):
 
 def test_a_domain_may_bring_its_own_prompt_and_pool(tmp_path):
     (tmp_path / "question.txt").write_text("version: question/1\n{passage}", encoding="utf-8")
-    assert load_prompt(tmp_path, "question") == Prompt("question/1", "{passage}\n")
+    assert shared_prompt(tmp_path, "question") == Prompt("question/1", "{passage}\n")
     (tmp_path / "question.examples.jsonl").write_text('{"passage": "ä", "query": "だ"}\n', encoding="utf-8")
-    assert load_prompt(tmp_path, "question").examples == (Example("ä", "だ"),)
-    own = load_prompt(tmp_path, "question", "version: tickets/2\nTell {passage}", [])
-    assert own == Prompt("tickets/2", "Tell {passage}\n")
-    pool = [{"passage": "a", "query": "b"}]
-    assert load_prompt(tmp_path, "symptom", "version: s/1\n{passage}", pool).examples == (Example("a", "b"),)
+    shared = shared_prompt(tmp_path, "question")
+    assert shared == Prompt("question/1", "{passage}\n", (Example("ä", "だ"),))
+    assert domain_prompt(shared, "question", None, None) == shared
+    text, pool = "version: tickets/2\nTell {passage}", [{"passage": "a", "query": "b"}]
+    own = Prompt("tickets/2", "Tell {passage}\n", (Example("a", "b"),))
+    assert domain_prompt(shared, "question", text, None) == own._replace(examples=shared.examples)
+    assert domain_prompt(shared, "question", text, []) == own._replace(examples=())
+    assert domain_prompt(None, "symptom", text, pool) == own
+    assert domain_prompt(None, "symptom", None, pool) is None
+
+
+def test_a_prompt_is_read_as_it_was_written(tmp_path):
+    for prompt in (Prompt("q/1", "だ {passage}\n", (Example("ä", "b"), Example("c\nd", "e"))), None):
+        write_prompt(tmp_path / "prompt.json", prompt)
+        assert read_prompt(tmp_path / "prompt.json") == prompt
 
 
 @pytest.mark.parametrize(
@@ -137,11 +153,11 @@ def test_a_malformed_example_is_named_with_file_and_line(tmp_path, line):
     good = '{"passage": "a", "query": "b"}\n'
     (tmp_path / "question.examples.jsonl").write_text(good + line + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"question.examples.jsonl:2(.|\n)*'passage' and 'query'"):
-        load_prompt(tmp_path, "question")
+        shared_prompt(tmp_path, "question")
 
 
 def test_a_malformed_prompt_of_a_domain_is_named():
     with pytest.raises(InputError, match=r"generate.prompts.question:1(.|\n)*version"):
-        load_prompt(PROMPTS, "question", "Ask {passage}")
+        domain_prompt(None, "question", "Ask {passage}", None)
     with pytest.raises(InputError, match=r"generate.examples.question"):
-        load_prompt(PROMPTS, "question", None, [{"passage": "only"}])
+        domain_prompt(Prompt("q/1", ""), "question", None, [{"passage": "only"}])

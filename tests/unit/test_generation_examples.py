@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from densespec.generation.filters import rejection
+from densespec.generation.prompt import SHARED
 from densespec.generation.words import length
 from densespec.io.jsonl import read_jsonl
 from densespec.records import Passage
 
-PROMPTS = Path(__file__).resolve().parents[2] / "densespec/generation/prompts"
 KINDS = ("question", "claim", "title", "keywords", "web_search", "msmarco")
 
 
 def pool(kind: str) -> list[dict]:
-    return [row for _, row in read_jsonl(PROMPTS / f"{kind}.examples.jsonl")]
+    return [row for _, row in read_jsonl(SHARED / f"{kind}.examples.jsonl")]
 
 
 def test_every_prompt_has_a_pool():
-    kinds = {path.stem for path in PROMPTS.glob("*.txt")}
+    kinds = {path.stem for path in SHARED.glob("*.txt")}
     assert kinds >= set(KINDS)
-    assert {path.name for path in PROMPTS.glob("*.jsonl")} == {f"{kind}.examples.jsonl" for kind in kinds}
+    assert {path.name for path in SHARED.glob("*.jsonl")} == {f"{kind}.examples.jsonl" for kind in kinds}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from densespec.generation.embedding import student_embedder, student_name
 from densespec.generation.english import base_form, gerund, third_person
 from densespec.generation.extractive import write as extractive
 from densespec.generation.lexicon import Lexicon
-from densespec.generation.prompt import Prompt
+from densespec.generation.prompt import Prompt, write_prompt
 from densespec.generation.shaping import shape_english, title_case
 from densespec.generation.spans import Span, cut_spans, is_prose, readable
 from densespec.generation.writer import Setting
@@ -166,9 +166,7 @@ def repository(tmp_path, monkeypatch, model):
         f"student: {{model: {model}, max_tokens: 64}}\n"
     )
     (tmp_path / "source.yaml").write_text("title: Docs\nlicence: MIT\n")
-    (tmp_path / "prompts").mkdir()
-    for kind in ("question", "claim"):
-        (tmp_path / "prompts" / f"{kind}.txt").write_text(f"version: {kind}/1\n{{passage}}\n")
+    write_prompt(tmp_path / "prompt.json", Prompt("question/1", "{passage}\n"))
     passages = sorted(DOCS)
     write_table(
         tmp_path / "passages.parquet",
@@ -195,7 +193,7 @@ def repository(tmp_path, monkeypatch, model):
 def run_stage(monkeypatch, kind: str, out: str) -> None:
     arguments = {
         "--domain": "docs", "--kind": kind, "--passages": "passages.parquet",
-        "--recordings": "recordings.jsonl", "--prompts": "prompts", "--licence-from": "source.yaml",
+        "--recordings": "recordings.jsonl", "--prompt": "prompt.json", "--licence-from": "source.yaml",
         "--out": out, "--metrics": f"{out}.json",
     }  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["generate.py", *(part for pair in arguments.items() for part in pair)])

@@ -18,7 +18,7 @@ import yaml
 from densespec.errors import InputError
 from densespec.generation.config import GenerateConfig
 from densespec.generation.openai import write as openai
-from densespec.generation.prompt import Prompt
+from densespec.generation.prompt import Prompt, write_prompt
 from densespec.generation.transformers import write as transformers
 from densespec.generation.writer import Setting
 from densespec.io.jsonl import write_jsonl
@@ -269,8 +269,7 @@ def repository(tmp_path, endpoint):
     )
     write_jsonl(tmp_path / "recordings.jsonl", [])
     (tmp_path / "source.yaml").write_text("title: Rivers\nlicence: MIT\n")
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts/question.txt").write_text("version: question/1\nAsk.\n\n{passage}\n")
+    write_prompt(tmp_path / "prompt.json", Prompt("question/1", "Ask.\n\n{passage}\n"))
     (tmp_path / "conf/domains").mkdir(parents=True)
     (tmp_path / "conf/domains/rivers.yaml").write_text("generate: {}\nstudent: {}\n")
     generate = {
@@ -287,7 +286,7 @@ def repository(tmp_path, endpoint):
 def stage(repository: Path, out: str, scratch: str) -> subprocess.Popen[bytes]:
     arguments = {
         "--domain": "rivers", "--kind": "question", "--passages": "passages.parquet",
-        "--recordings": "recordings.jsonl", "--prompts": "prompts", "--licence-from": "source.yaml",
+        "--recordings": "recordings.jsonl", "--prompt": "prompt.json", "--licence-from": "source.yaml",
         "--out": out, "--metrics": f"{out}.json",
     }  # fmt: skip
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])

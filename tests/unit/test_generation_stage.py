@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from densespec.errors import InputError
-from densespec.generation.prompt import known_kinds, require_known_kinds
+from densespec.generation import kinds
+from densespec.generation.prompt import Prompt, write_prompt
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.records import Passage, passage_hash
@@ -34,11 +36,13 @@ def repository(tmp_path, monkeypatch) -> Path:
         ],
     )  # fmt: skip
     (tmp_path / "source.yaml").write_text("title: Rivers\nlicence: MIT\n")
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts/question.txt").write_text("version: question/1\nAsk.\n\n{passage}\n")
+    write_prompt(tmp_path / "prompts/question.json", Prompt("question/1", "Ask.\n\n{passage}\n"))
+    write_prompt(tmp_path / "prompts/symptom.json", None)
+    monkeypatch.setattr(kinds, "SHARED", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DENSESPEC_SCRATCH", str(tmp_path / "scratch"))
     params = {
+        "domains": ["rivers", "dams"],
         "kinds": ["question", "symptom"],
         "generate": {"writers": ["recorded"]},
         "student": {"model": "none"},
@@ -47,15 +51,16 @@ def repository(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def written(repository: Path, monkeypatch, kind: str, **own) -> int:
-    """Queries of one kind that the stage writes for a domain with these parameters."""
+def written(repository: Path, monkeypatch, kind: str, others: dict[str, Any] | None = None, **own) -> int:
+    """Queries of one kind that the stage writes for a domain with these parameters, beside another domain."""
     (repository / "conf/domains").mkdir(parents=True, exist_ok=True)
-    conf = yaml.safe_dump({"generate": own, "student": {}})
-    (repository / "conf/domains/rivers.yaml").write_text(conf)
+    for domain, values in {"rivers": own, "dams": others or {}}.items():
+        conf = yaml.safe_dump({"generate": values, "student": {}})
+        (repository / f"conf/domains/{domain}.yaml").write_text(conf)
     arguments = {
         "--domain": "rivers", "--kind": kind, "--passages": "passages.parquet",
-        "--recordings": "recordings.jsonl", "--prompts": "prompts", "--licence-from": "source.yaml",
-        "--out": "out", "--metrics": "out.json",
+        "--recordings": "recordings.jsonl", "--prompt": f"prompts/{kind}.json",
+        "--licence-from": "source.yaml", "--out": "out", "--metrics": "out.json",
     }  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["generate", *(part for pair in arguments.items() for part in pair)])
     generate.main()
@@ -68,8 +73,21 @@ def test_a_kind_with_the_domains_own_prompt_is_no_matter_of_other_domains(reposi
     assert written(repository, monkeypatch, "symptom", kinds=["question"]) == 0
     assert "## The prompt" not in (repository / "out/README.md").read_text()
     assert written(repository, monkeypatch, "question", kinds=["question"]) == 1
+    assert written(repository, monkeypatch, "symptom", others={"prompts": {"symptom": SYMPTOM}}) == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "others"),
+    [
+        ({}, {}),
+        ({"kinds": ["symptom"]}, {"prompts": {"symptom": SYMPTOM}}),
+        ({"examples": {"symptom": []}}, {"prompts": {"symptom": SYMPTOM}}),
+    ],
+    ids=["no domain has a prompt", "asked for by kinds", "asked for by examples"],
+)
+def test_a_kind_without_a_prompt_is_refused_where_it_is_asked_for(repository, monkeypatch, own, others):
     with pytest.raises(InputError, match="a prompt for query kind 'symptom'"):
-        written(repository, monkeypatch, "symptom")
+        written(repository, monkeypatch, "symptom", others, **own)
 
 
 def test_names_of_kinds_that_there_are_not_are_all_told(repository, monkeypatch):
@@ -85,8 +103,6 @@ def test_names_of_kinds_that_there_are_not_are_all_told(repository, monkeypatch)
     )
 
 
-def test_an_experiment_with_fewer_kinds_may_leave_a_domains_prompts_where_they_are(tmp_path):
-    (tmp_path / "claim.txt").touch()
-    known = known_kinds(tmp_path, ["question"])
-    assert known == {"claim", "question"}
-    require_known_kinds({"kinds": ["question"], "prompts": {"claim": ""}, "examples": {}}, known, "rivers")
+def test_an_experiment_with_fewer_kinds_may_leave_a_domains_prompts_where_they_are(repository, monkeypatch):
+    (repository / "claim.txt").touch()
+    assert written(repository, monkeypatch, "question", prompts={"claim": SYMPTOM}) == 1

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from densespec.generation.filters import rejection
 from densespec.generation.language import script_counts, wrong_language
+from densespec.generation.prompt import SHARED
 from densespec.generation.tidying import find_query, refused
 from densespec.generation.words import length
 from densespec.io.jsonl import read_jsonl
 from densespec.records import Passage
 
-PROMPTS = Path(__file__).resolve().parents[2] / "densespec/generation/prompts"
 POOLS = [
     (row["query"], row["passage"])
-    for path in sorted(PROMPTS.glob("*.examples.jsonl"))
+    for path in sorted(SHARED.glob("*.examples.jsonl"))
     for _, row in read_jsonl(path)
 ]
 ASKED = "What does a heat pump need?"

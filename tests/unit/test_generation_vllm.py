@@ -26,6 +26,7 @@ import yaml
 from densespec.errors import InputError
 from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.config import GenerateConfig
+from densespec.generation.prompt import Example, Prompt, write_prompt
 from densespec.generation.vllm import replicas, require_vllm
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
@@ -121,11 +122,8 @@ def repository(tmp_path) -> Path:
     write_table(tmp_path / "passages.parquet", {**columns, "seed": [True] * COUNT, "reason": [""] * COUNT})
     write_jsonl(tmp_path / "recordings.jsonl", [])
     (tmp_path / "source.yaml").write_text("title: Flüsse\nlicence: MIT\n", encoding="utf-8")
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts/question.txt").write_text("version: question/1\nAsk.\n\n{passage}\n")
-    write_jsonl(
-        tmp_path / "prompts/question.examples.jsonl", [{"passage": "Regen", "query": "wann regnet es?"}]
-    )
+    examples = (Example("Regen", "wann regnet es?"),)
+    write_prompt(tmp_path / "prompt.json", Prompt("question/1", "Ask.\n\n{passage}\n", examples))
     (tmp_path / "conf/domains").mkdir(parents=True)
     (tmp_path / "conf/domains/rivers.yaml").write_text("generate: {}\nstudent: {}\n")
     llm = {**GENERATE["llm"], "model": str(tiny_language_model(tmp_path / "tiny-llama"))}
@@ -141,7 +139,7 @@ def configure(repository: Path, generate: dict) -> None:
 def stage(python: str, repository: Path, out: str, scratch: str) -> subprocess.Popen[str]:
     arguments = {
         "--domain": "rivers", "--kind": "question", "--passages": "passages.parquet",
-        "--recordings": "recordings.jsonl", "--prompts": "prompts", "--licence-from": "source.yaml",
+        "--recordings": "recordings.jsonl", "--prompt": "prompt.json", "--licence-from": "source.yaml",
         "--out": out, "--metrics": f"{out}.json",
     }  # fmt: skip
     return subprocess.Popen(

@@ -13,7 +13,7 @@ from densespec.errors import InputError
 from densespec.generation.card import dataset_card, read_licence, render_card
 from densespec.generation.config import GenerateConfig
 from densespec.generation.filters import REASONS, rejection
-from densespec.generation.prompt import Prompt, read_prompt
+from densespec.generation.prompt import SHARED, Prompt, shared_prompt
 from densespec.generation.recorded import read_recordings
 from densespec.generation.recorded import write as recorded
 from densespec.generation.registry import WRITERS
@@ -204,29 +204,26 @@ def test_a_malformed_recording_is_named_with_file_and_line(tmp_path):
         read_recordings(path)
 
 
-def test_prompts_of_the_package_are_well_formed(request):
-    folder = request.config.rootpath / "densespec" / "generation" / "prompts"
+def test_prompts_of_the_package_are_well_formed():
     for kind in ("question", "claim", "title", "keywords", "web_search", "msmarco"):
-        prompt = read_prompt(folder, kind)
+        prompt = shared_prompt(SHARED, kind)
         assert prompt.version.startswith(f"{kind}/") and "{passage}" in prompt.template
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "prompts for: other"),
         ("Ask about {passage}", "found:.*Ask about"),
         ("version: question/1\nAsk.", "a template without it"),
         (b"version: question/1\n\xff{passage}", "UTF-8"),
     ],
 )
 def test_bad_prompts(tmp_path, content, message):
-    (tmp_path / "other.txt").write_text("version: other/1\n{passage}", encoding="utf-8")
-    if content is not None:
-        data = content if isinstance(content, bytes) else content.encode()
-        (tmp_path / "question.txt").write_bytes(data)
+    assert shared_prompt(tmp_path, "question") is None
+    data = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "question.txt").write_bytes(data)
     with pytest.raises(InputError, match=message):
-        read_prompt(tmp_path, "question")
+        shared_prompt(tmp_path, "question")
 
 
 def test_config_names_unknown_writers():
