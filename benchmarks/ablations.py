@@ -53,7 +53,7 @@ from densespec.io.trec import read_qrels
 Array = np.ndarray[Any, Any]
 EXAMPLES = """\
 examples:
-  python benchmarks/ablations.py --domain pydocs --work ../ablations --list
+  python benchmarks/ablations.py --list
   python benchmarks/ablations.py --domain pydocs --work ../ablations --out pydocs.md
   python benchmarks/ablations.py --domain scifact-log --data beir --work ../ablations --only kl-only,lr-1e-4
   python benchmarks/ablations.py --domain pydocs --work ../ablations --only both,query-then-both --minutes 20
@@ -151,11 +151,9 @@ def main() -> None:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = ("pydocs", "scifact", "scifact-log", "nl2bash", "nl2bash-log", "nl2bash-labels")
-    parser.add_argument("--domain", required=True, choices=names)
+    parser.add_argument("--domain", choices=names)
     parser.add_argument("--data", type=Path, help="folder of BEIR folders; not for pydocs")
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for clones, models and figures; kept"
-    )
+    parser.add_argument("--work", type=Path, help="folder for clones, models and figures; kept")
     parser.add_argument("--only", default="", metavar="NAME,…", help="some of the ablations (default: all)")
     parser.add_argument("--minutes", type=float, help=f"run {', '.join(BUDGETED)} too, each this long")
     parser.add_argument("--out", type=Path, help="write the table here too, after every experiment")
@@ -165,6 +163,8 @@ def main() -> None:
         for name, ablation in ABLATIONS.items():
             print(f"{name:25} {' '.join(ablation.changes)}")
         return
+    if not (args.domain and args.work):
+        parser.error("--domain and --work are required")
     chosen = chosen_rows(args.only, args.minutes)
     home = args.work.resolve() / args.domain
     scratch = Path(os.environ.get("DENSESPEC_SCRATCH") or args.work.resolve() / "scratch")

@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from densespec.errors import InputError
 from densespec.runtime.answers import Answer
+from densespec.runtime.progress import say
 
 OPENAI = "https://api.openai.com/v1"
 NO_KEY = "no-key-needed"  # the client insists on one
 #: Answers worth another try; so is everything from 500 on.
 RETRIED = (408, 409, 425, 429)
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.5, 60.0, 600.0  # seconds
+BETWEEN_WARNINGS = 30.0  # seconds
 
 
 class EndpointConfig(BaseModel):
@@ -163,12 +165,14 @@ class _Endpoint:
         self.client, self.key, self.section = client, key, section
         self.timeout, self.retries = timeout, retries
         self.opens = 0.0  # time.monotonic() before which nothing is sent
+        self.quiet = 0.0  # and before which nothing is said of a failed try
 
     async def ask(self, request: Mapping[str, Any]) -> Answer:
         """One answer, with retries: exponential backoff with jitter, or as long as the endpoint says."""
         problem = ""
         for attempt in range(self.retries + 1):
             if attempt:
+                self._warn(problem)
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             while (closed := self.opens - time.monotonic()) > 0:
@@ -184,6 +188,12 @@ class _Endpoint:
             f"finished shards are kept; for a limit of rate lower {self.section}.concurrency, for slow "
             "answers raise its timeout",
         )
+
+    def _warn(self, problem: str) -> None:
+        """Say that a request is tried again; one line stands for those of all requests for a while."""
+        if (now := time.monotonic()) >= self.quiet:
+            self.quiet = now + BETWEEN_WARNINGS
+            say(f"warning: {self.client.base_url}: {problem}; trying again, {self.retries} times at most")
 
     async def _try(self, request: Mapping[str, Any]) -> tuple[Answer | None, str]:
         """The answer, or what went wrong if another try may help."""

@@ -100,12 +100,13 @@ def test_concurrency_is_bounded(endpoint, tmp_path, concurrency):
 
 
 @pytest.mark.parametrize("kind", ["500", "503", "408", "truncated", "cut", "page"])
-def test_a_fault_that_passes_changes_nothing(endpoint, tmp_path, kind):
+def test_a_fault_that_passes_changes_nothing(endpoint, tmp_path, kind, capsys):
     expected = written(setting(tmp_path / "a", endpoint.address))
     before = len(endpoint.bodies)
     endpoint.fault = lambda number: kind if number < before + 3 else ""
     assert written(setting(tmp_path / "b", endpoint.address)) == expected
     assert len(endpoint.bodies) == before + len(PASSAGES) + 3
+    assert capsys.readouterr().err.count("trying again") == 1  # not one line for each
 
 
 def test_a_hanging_request_is_given_up_and_sent_again(endpoint, tmp_path):
