@@ -9,7 +9,7 @@ comma := ,
 bin := .venv/bin
 stamp := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 # the extra vllm needs other versions of some packages; the first pin of a name counts
-pins := $(if $(findstring vllm,$(EXTRAS)),constraints-vllm.txt) constraints.txt
+pins := $(foreach extra,vllm pyserini,$(if $(findstring $(extra),$(EXTRAS)),constraints-$(extra).txt)) constraints.txt
 # `python` in dvc.yaml and `densespec` are those of .venv
 export PATH := $(CURDIR)/$(bin):$(PATH)
 
@@ -22,8 +22,8 @@ help: ## this page
 	@printf '%s\n' 'variables, for example: make install PYTHON=/opt/python3.12/bin/python3.12' \
 	  '  PYTHON          interpreter of a new .venv (default: the first of python3.12, python3.11, python3' \
 	  '                  and python3.13 that runs and is 3.11 to 3.13)' \
-	  '  EXTRAS          parts of pyproject.toml to install (default: cpu,dev; after `make clean` also gpu,dev' \
-	  '                  or gpu,vllm,dev)' \
+	  '  EXTRAS          parts of pyproject.toml to install (default: cpu,dev; also cpu,pyserini,dev for tests' \
+	  '                  with Lucene; after `make clean` also gpu,dev or gpu,vllm,dev)' \
 	  '  PYTEST_OPTIONS  default: -n 2 --dist loadgroup; for example: -x tests/unit' \
 	  '' \
 	  'afterwards: source .venv/bin/activate; dvc repro; densespec --help'

@@ -70,13 +70,14 @@ def test_overrides_of_the_collections_have_every_section_and_known_parameters() 
 def test_every_direct_dependency_is_pinned_and_none_has_an_address_or_a_local_version() -> None:
     import tomllib
 
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    files = ("constraints.txt", "constraints-pyserini.txt")
+    lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
     pins = [line for line in lines if not line.startswith("#")]
     assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", pin)] == []
     pinned = {re.sub(r"[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for requirement in [*project["dependencies"], *extras["cpu"], *extras["dev"]]:
+    for requirement in [*project["dependencies"], *extras["cpu"], *extras["dev"], *extras["pyserini"]]:
         name = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert name and re.sub(r"[-_.]+", "-", name[0]).lower() in pinned, requirement
 
