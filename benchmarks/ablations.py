@@ -136,9 +136,9 @@ ABLATIONS = {
     "paper": Ablation(PAPER),
 }
 #: Rows with a time budget have short lists and small batches: a CPU makes few steps with both sides.
-#: They use their time up: no early stop, the best weights are kept.
+#: They use their time up: no early stop, the best weights by dev loss are kept.
 BUDGET = (
-    *("distill.max_epochs=1000", "distill.patience=1000"),
+    *("distill.max_epochs=1000", "distill.patience=1000", "distill.stop_on=loss"),
     *("distill.list_length=16", "distill.batch_size=16"),
 )
 #: The sides that they train, one after the other, each in an equal part of the time.
@@ -156,6 +156,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for clones, models and figures; kept")
     parser.add_argument("--only", default="", metavar="NAME,…", help="some of the ablations (default: all)")
     parser.add_argument("--minutes", type=float, help=f"run {', '.join(BUDGETED)} too, each this long")
+    parser.add_argument(
+        "--dev-share", type=float, metavar="SHARE",
+        help=f"select.dev_share of {', '.join(BUDGETED)}: with fewer dev lists evaluations cost less",
+    )
+    about = "row that the table compares with (default: %(default)s)"
+    parser.add_argument("--against", default="default", metavar="NAME", help=about)
     parser.add_argument("--out", type=Path, help="write the table here too, after every experiment")
     parser.add_argument("--list", action="store_true", help="print the ablations and end")
     args = parser.parse_args()
@@ -184,16 +190,18 @@ def main() -> None:
             continue
         print(f"\n=== {domain.name}: {name} ===", file=sys.stderr, flush=True)
         if name in BUDGETED:
-            done = budgeted(domain, name, args.minutes, trials)
+            share = (f"select.dev_share={args.dev_share}",) if args.dev_share else ()
+            done = budgeted(domain, name, args.minutes, trials, share)
         elif done := experiment(domain, name, changes):
             keep(domain, name, changes, done)
         if not done:
             failed.append(name)
         if args.out:
             write_text(args.out, document(domain, machine))
-    print(f"\n{document(domain, machine)}")
+    page = document(domain, machine, args.against)
+    print(f"\n{page}")
     if args.out:
-        write_text(args.out, document(domain, machine))
+        write_text(args.out, page)
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
         sys.exit(1)
@@ -375,7 +383,9 @@ def experiment(domain: Domain, name: str, changes: Sequence[str], *options: str)
     return 0.0 if code else seconds
 
 
-def budgeted(domain: Domain, name: str, minutes: float, trials: dict[str, list[float]]) -> float:
+def budgeted(
+    domain: Domain, name: str, minutes: float, trials: dict[str, list[float]], changes: tuple[str, ...] = ()
+) -> float:
     """Run a row with a time budget: trials tell how many steps fit; seconds of the last run, 0 on failure.
 
     A second side starts from the query encoder of the first, on the same lists: only `distill` sees
@@ -386,10 +396,11 @@ def budgeted(domain: Domain, name: str, minutes: float, trials: dict[str, list[f
         name: one of BUDGETED.
         minutes: of the row.
         trials: side → seconds of its trials in this run of the program; completed here.
+        changes: beside those of BUDGET.
     """
     options, start, spent = (), (), 0.0
     for side in (sides := BUDGETED[name]):
-        common = (*BUDGET, f"distill.side={side}", *start)
+        common = (*BUDGET, *changes, f"distill.side={side}", *start)
         if side not in trials:
             fresh = f"distill.seed={int(time.time())}"  # no finished trial in cache or scratch may answer
             trials[side] = [
@@ -400,14 +411,14 @@ def budgeted(domain: Domain, name: str, minutes: float, trials: dict[str, list[f
         if not fits:
             print(f"{name}: side {side} failed, or makes no step in its minutes", file=sys.stderr)
             return 0.0
-        changes = (*common, *steps(side, fits))
+        row = (*common, *steps(side, fits))
         last = side == sides[-1]
-        seconds = experiment(domain, name if last else f"{name}-{side}", changes, *options)
+        seconds = experiment(domain, name if last else f"{name}-{side}", row, *options)
         if not seconds:
             return 0.0
         spent += seconds
         if last:
-            keep(domain, name, changes, spent)
+            keep(domain, name, row, spent)
         else:
             folder = domain.figures.parent / f"{name}-{side}"
             save_query_encoder(domain.clone / "models" / domain.name / "specialised", folder)
@@ -445,13 +456,10 @@ def keep(domain: Domain, name: str, changes: Sequence[str], seconds: float) -> N
     """Write the figures of the experiment in the workspace; drop its checkpoints."""
     distill = domain.read("distill")
     figures = measure(domain, domain.clone / "models" / domain.name / "specialised")
-    scores = {measure: np.asarray(values) for measure, values in figures["scores"].items()}
-    against = {}
-    for other in ("untuned", "default"):
-        if other != name:
-            theirs = read_json(domain.figures / f"{other}.json")["scores"]
-            compared = compare(scores, {m: np.asarray(v) for m, v in theirs.items()}, **TESTS)
-            against[other] = compared["ndcg_at_10"]
+    against = {
+        other: compared(figures, read_json(domain.figures / f"{other}.json"))
+        for other in ("untuned", "default") if other != name
+    }  # fmt: skip
     write_json(
         domain.figures / f"{name}.json",
         {
@@ -462,6 +470,14 @@ def keep(domain: Domain, name: str, changes: Sequence[str], seconds: float) -> N
     )  # fmt: skip
     checkpoints = Path(domain.environment["DENSESPEC_SCRATCH"]) / "distill" / domain.name
     shutil.rmtree(checkpoints / distill["fingerprint"], ignore_errors=True)
+
+
+def compared(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
+    """Paired comparison of the nDCG@10 of two rows."""
+    theirs, ours = (
+        {name: np.asarray(values) for name, values in figures["scores"].items()} for figures in (other, row)
+    )
+    return compare(ours, theirs, **TESTS)["ndcg_at_10"]
 
 
 def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
@@ -558,41 +574,48 @@ def mean_kl(
     return float(kl)
 
 
-def document(domain: Domain, machine: str) -> str:
-    """The table of all rows that are finished."""
+def document(domain: Domain, machine: str, against: str = "default") -> str:
+    """The table of all rows that are finished, compared with one of them."""
     rows = {
         name: read_json(path)
         for name in ("untuned", "default", *ABLATIONS, *BUDGETED)
         if (path := domain.figures / f"{name}.json").is_file()
     }
+    if against not in rows:
+        refuse("--against", f"one of {', '.join(rows)}", repr(against), "name a finished row")
+    for name, row in rows.items():
+        if "against" in row and against not in (name, *row["against"]):
+            row["against"][against] = compared(row, rows[against])
+    head = [cell.replace("default", against) for cell in HEAD]
     dev = len(dev_lists(domain.figures)["slots"])
     queries = len(rows["default"]["scores"]["ndcg_at_10"])
     commit = (domain.figures / "commit").read_text(encoding="utf-8")[:10]
     about = f"{queries} judged dev queries, {dev} dev lists, commit {commit}. {machine}"
-    return "\n".join([f"### {domain.name}", "", about, "", *table(HEAD, cells_of(rows)), ""])
+    return "\n".join([f"### {domain.name}", "", about, "", *table(head, cells_of(rows, against)), ""])
 
 
-def cells_of(rows: Mapping[str, dict[str, Any]]) -> list[list[str]]:
+def cells_of(rows: Mapping[str, dict[str, Any]], against: str = "default") -> list[list[str]]:
     """Cells of the table.
 
     Args:
-        rows: name → what :func:`keep` wrote. Holm's correction is over all compared with the default.
+        rows: name → what :func:`keep` wrote.
+        against: the row that others are compared with; Holm's correction is over all of them.
     """
-    tested = {name: row["against"]["default"]["p"] for name, row in rows.items()
-              if "default" in row.get("against", {})}  # fmt: skip
+    tested = {name: row["against"][against]["p"] for name, row in rows.items()
+              if against in row.get("against", {})}  # fmt: skip
     corrected = holm(tested)
     cells = []
     for name, row in rows.items():
-        against = row.get("against", {})
+        found = row.get("against", {})
         cells.append([
             name,
             ", ".join(f"`{change}`" for change in row["changes"]),
             f"{row['lists']:,}" if "lists" in row else "",
             f"{row['steps']} ({row['best_step']})" if "steps" in row else "",
             f"{np.mean(row['scores']['ndcg_at_10']):.4f}",
-            interval(against.get("default")),
+            interval(found.get(against)),
             f"{tested[name]:.4f} ({corrected[name]:.3f})" if name in tested else "",
-            interval(against.get("untuned")),
+            interval(found.get("untuned")),
             f"{row['kl']:.4f}",
             f"{row['minutes']:.1f}" if "minutes" in row else "",
         ])  # fmt: skip

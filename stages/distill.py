@@ -67,8 +67,9 @@ def main() -> None:
             "distill.matryoshka_dims", expected=f"numbers under the student's {vectors.shape[1]} dimensions",
             found=str(list(config.matryoshka_dims)), remedy="leave the larger ones out; the whole counts too",
         )  # fmt: skip
+    table = read_table(args.lists)
     prepared = prepare_lists(
-        read_table(args.lists), vectors, length=config.list_length, sampling=config.list_sampling,
+        table, vectors, length=config.list_length, sampling=config.list_sampling,
         batching=config.batching, batch_size=config.batch_size, seed=config.seed,
     )  # fmt: skip
     lists, training, dev = prepared.lists, prepared.training, prepared.dev
@@ -76,6 +77,9 @@ def main() -> None:
     if first and longest < config.list_length:
         say(f"no list holds more than {longest} passages (see select.list_length), so distill.list_length "
             f"{config.list_length} acts as {longest}")  # fmt: skip
+    if first and config.list_sampling != "top" and max(map(len, table["passages"])) <= config.list_length:
+        say(f"distill.list_sampling {config.list_sampling} has nothing to choose: distill.list_length "
+            f"{config.list_length} takes every list whole")  # fmt: skip
 
     def fresh_student() -> SentenceTransformer:
         return load_student(**student.model_dump())

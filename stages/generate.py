@@ -16,7 +16,7 @@ from densespec.errors import run
 from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
-from densespec.generation.kinds import known_kinds, prompt_of_kind, require_known_kinds
+from densespec.generation.kinds import prompt_of_kind, require_known_kinds
 from densespec.generation.prompt import Prompt, read_prompt
 from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
@@ -47,15 +47,18 @@ def main() -> None:
     student = load_section("student", StudentConfig, args.domain)
     started = time.monotonic()
 
-    named = {"kinds": config.kinds or [], "prompts": config.prompts, "examples": config.examples}
-    require_known_kinds(named, known_kinds(load_value("kinds")), args.domain)
-    prompt = prompt_of_kind(args.kind, read_prompt(args.prompt), config, args.domain)
+    require_known_kinds(config, load_value("kinds"), args.domain)
+    recordings = read_recordings(args.recordings)
+    prompt = prompt_of_kind(
+        args.kind, read_prompt(args.prompt), config, args.domain, recorded=args.kind in recordings
+    )
+    if prompt is None:
+        print(f"{args.domain} leaves {args.kind} queries out, or has no prompt for them: none are written")
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
     corpus = passages_of(table)
     seeds = [passage for passage, seed in zip(corpus, table["seed"], strict=True) if seed and prompt]
     asked = sample(seeds, config.max_passages, config.seed) if config.max_passages else seeds
-    recordings = read_recordings(args.recordings)
     prompt = prompt or Prompt("", "")
 
     usage: dict[str, dict[str, float]] = {}

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from densespec.errors import run
+from densespec.generation.kinds import require_a_domain
 from densespec.generation.prompt import shared_prompt, write_prompt
 
 
@@ -23,6 +24,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the prompt with its pool")
     args = parser.parse_args()
     prompt = shared_prompt(args.prompts, args.kind)
+    if prompt is None:
+        # no dependency: the answer is an error or the same output
+        require_a_domain(args.kind, sorted(Path("conf", "domains").glob("*.yaml")))
     write_prompt(args.out, prompt)
     if prompt:
         print(f"{args.kind}: prompt {prompt.version}, {len(prompt.examples)} examples")

@@ -107,7 +107,7 @@ class GenerateConfig(BaseModel):
         default=None, description="of params kinds, those this domain gets queries of; null for all"
     )
     prompts: dict[str, str] = Field(
-        default={}, description="kind → own prompt in place of prompts/<kind>.txt, its version line first"
+        default={}, description="kind → a domain's own prompt, its version line first"
     )
     examples: dict[str, list[dict[str, str]]] = Field(
         default={}, description="kind → own few-shot pool, of entries with passage and query"

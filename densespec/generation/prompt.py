@@ -1,4 +1,4 @@
-"""Prompts and few-shot pools: one text file and one file of examples per query kind."""
+"""Prompts and few-shot pools of query kinds: files for all domains, parameters for a domain's own."""
 
 from __future__ import annotations
 

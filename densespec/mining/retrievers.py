@@ -117,11 +117,14 @@ def dense_lists(
         write_rows(file, blocks, len(texts))
     passage_vectors, query_vectors = read_array(files[0]), read_array(files[1])
     kind = indexes.choose(index, len(passages))
-    rows, scores = indexes.search(passage_vectors, query_vectors, depth, kind)
+    # recall@100 is of lists of 100
+    rows, scores = indexes.search(
+        passage_vectors, query_vectors, depth if kind == "flat" else max(depth, 100), kind
+    )
     found = indexes.recall(passage_vectors, query_vectors, rows) if kind != "flat" else 1.0
     if found < LOW_RECALL:
         say(f"warning: the {kind} index found {found:.1%} of the exact top 100; mine.index: flat finds all")
-    lists = [Ranking(r[r >= 0], s[r >= 0]) for r, s in zip(rows, scores, strict=True)]
+    lists = [Ranking(r[r >= 0][:depth], s[r >= 0][:depth]) for r, s in zip(rows, scores, strict=True)]
     limit = model.max_seq_length
     details = {
         "model": setting["model"], "fingerprint": identity, "precision": precision_of(model),

@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import os
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from densespec.runtime.answers import Answer
 from densespec.runtime.progress import say
 
 OPENAI = "https://api.openai.com/v1"
+ADDRESS = r"https?://[^\s@?#]+"  # no user, password or query: they hold secrets
 NO_KEY = "no-key-needed"  # the client insists on one
 #: Answers worth another try; so is everything from 500 on.
 RETRIED = (408, 409, 425, 429)
@@ -32,7 +34,7 @@ class EndpointConfig(BaseModel):
 
     base_url: str = Field(
         default="",
-        pattern=r"^(https?://[^\s@?#]+)?$",  # no user or password
+        pattern=f"^({ADDRESS})?$",
         description="address up to /v1; empty for $OPENAI_BASE_URL, or OpenAI's own",
     )
     options: dict[str, Any] = Field(
@@ -75,12 +77,12 @@ def endpoint_and_key(base_url: str, section: str) -> tuple[str, str]:
             remedy="pip install 'densespec[client]'",
         )
     address = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
-    if "@" in address:  # params refuse it already
+    if not re.fullmatch(ADDRESS, address):  # of params it is known already
         raise InputError(
             "OPENAI_BASE_URL",
-            expected="an address without user and password",
-            found="one with them",
-            remedy="take them out; a key belongs in OPENAI_API_KEY",
+            expected="an address up to /v1, without user, password and query",
+            found="another one",  # which may hold a secret
+            remedy="correct it; a key belongs in OPENAI_API_KEY",
         )
     key = os.environ.get("OPENAI_API_KEY", "")
     if not key and address == OPENAI:

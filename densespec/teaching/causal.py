@@ -73,7 +73,8 @@ def load_causal(
         layer: stop at this layer, for models whose code takes ``cutoff_layers``, such as
             bge-reranker-v2-minicpm-layerwise.
         share_prefix: compute what a batch's pairs begin with (instruction and query) once.
-        dtype: ``auto``, ``float32`` or ``bfloat16``; logits are computed in float32 in any case.
+        dtype: ``auto``, ``float32`` or ``bfloat16``; logits are computed in float32 in any case, but for
+            those of a ``layer``, which the model's own code computes.
         attention: an implementation that transformers knows; ``auto`` is the best for the model.
         compile: compile the model (needs a C++ compiler).
         trust_remote_code: run code that comes with the model.

@@ -56,7 +56,8 @@ def choose_template(
         negative: may be empty.
 
     Raises:
-        InputError: the style cannot be told from the name, or the template lacks a part.
+        InputError: the style cannot be told from the name, the template lacks a part, or a parameter that
+            would do nothing.
     """
     if style == "auto":
         style = next((name for name in styles if name in model.lower()), "")
@@ -66,6 +67,13 @@ def choose_template(
             expected=f"one of {', '.join(styles)}, or both a template and a positive token",
             found=f"style '{style or 'auto'}' for model {model}",
             remedy="name the family that the model belongs to",
+        )
+    if negative and not positive:
+        raise InputError(
+            f"params.yaml: {section}.negative",
+            expected="a positive token beside it",
+            found=f"'{negative}' alone",
+            remedy="set positive too, or leave both empty for the style's tokens",
         )
     chosen = styles.get(style, Template((), ""))
     if template:
@@ -79,6 +87,13 @@ def choose_template(
             expected=f"{QUERY} and {PASSAGE} once each",
             found=repr(text),
             remedy="correct the template",
+        )
+    if instruction and INSTRUCTION not in text:
+        raise InputError(
+            f"params.yaml: {section}.instruction",
+            expected=f"a template with {INSTRUCTION}",
+            found=repr(text),
+            remedy=f"put {INSTRUCTION} into the template, or leave instruction empty",
         )
     told = instruction or chosen.instruction
     return chosen._replace(pieces=tuple(piece.replace(INSTRUCTION, told) for piece in chosen.pieces))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,29 @@ def best(distill: dict[str, Any]) -> dict[str, float]:
     return next(row for row in curve if row["step"] == distill["best_step"]["specialised"])
 
 
-def test_figures_of_an_experiment_are_those_of_its_training(
-    tiny_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ablations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(PROJECT / "benchmarks")
-    ablations = importlib.import_module("ablations")
+    return importlib.import_module("ablations")
+
+
+@pytest.fixture
+def domain(ablations: ModuleType, tiny_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The tiny domain with its default recipe."""
     figures = tmp_path / "figures"
     figures.mkdir()
     (figures / "commit").write_text("0123456789abcdef")
-    scratch = str(tmp_path / "scratch")
-    domain = ablations.Domain(DOMAIN, tiny_copy, figures, environment(tiny_copy, DENSESPEC_SCRATCH=scratch))
     monkeypatch.chdir(tiny_copy)  # tiny-student is a relative path
-    ablations.run_default(domain)
+    scratch = str(tmp_path / "scratch")
+    made = ablations.Domain(DOMAIN, tiny_copy, figures, environment(tiny_copy, DENSESPEC_SCRATCH=scratch))
+    ablations.run_default(made)
+    return made
+
+
+def test_figures_of_an_experiment_are_those_of_its_training(
+    ablations: ModuleType, domain: Any, tiny_copy: Path
+) -> None:
+    figures = domain.figures
     untuned, default = (ablations.read_json(figures / f"{name}.json") for name in ("untuned", "default"))
     distill = domain.read("distill")
     start = distill["curves"]["specialised"][0]
@@ -61,3 +73,25 @@ def test_figures_of_an_experiment_are_those_of_its_training(
         "| default",
         "| kl-only",
     ]
+
+
+def test_both_sides_start_from_the_query_encoder_that_was_trained_before(
+    ablations: ModuleType, domain: Any, tiny_copy: Path
+) -> None:
+    from densespec.retrieval.student import load_student
+
+    # 15 s for each: 30 steps of the query side, 4 of both
+    trials = {"query": [10.0, 60.0], "both": [10.0, 18.0]}
+    assert ablations.budgeted(domain, "query-then-both", 0.5, trials) > 0
+    row = ablations.read_json(domain.figures / "query-then-both.json")
+    assert row["steps"] == 4
+    assert {"distill.side=both", "student.model=../query-then-both-query"} <= set(row["changes"])
+    start, untuned = (
+        load_student(str(folder), device="cpu").encode_query(["how to delete a file"])
+        for folder in (domain.figures.parent / "query-then-both-query", tiny_copy / "tiny-student")
+    )
+    assert np.abs(start - untuned).max() > 1e-4
+    distill = domain.read("distill")
+    assert distill["curves"]["specialised"][0]["dev_loss"] > distill["curves"]["specialised"][-1]["dev_loss"]
+    # a trial that failed
+    assert ablations.budgeted(domain, "both", 0.5, {"both": [0.0, 18.0]}) == 0

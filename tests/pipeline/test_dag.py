@@ -218,10 +218,9 @@ def test_a_kind_that_one_domain_brings_needs_nothing_but_its_file(tiny_copy: Pat
     assert sorted(ran) == ["corpus@other", *sorted(names), "prompt@symptom"]
     written = [tiny_copy / "data/queries" / domain / "symptom/queries.jsonl" for domain in (DOMAIN, "other")]
     assert [bool(path.read_text(encoding="utf-8")) for path in written] == [False, True]
-    # nobody brings it: a slip, not a kind without queries
-    edit_yaml(tiny_copy / "conf/domains/other.yaml", "generate", "prompts", value={})
-    done = run(tiny_copy, "python", "-m", "dvc", "repro", names[1], ok=False)
-    assert done.returncode != 0 and "a prompt for query kind 'symptom'" in done.stdout
+    edit_yaml(tiny_copy / PARAMS, "kinds", value=[*KINDS, "symptoms"])
+    done = run(tiny_copy, "python", "-m", "dvc", "repro", f"generate@{DOMAIN}-symptoms", ok=False)
+    assert done.returncode != 0 and "'symptoms', for which there is none" in done.stdout
 
 
 @pytest.mark.parametrize("file", GRADES)

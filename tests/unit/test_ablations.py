@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from densespec.io.params import load_section
+from densespec.io.tables import write_table
+from densespec.retrieval.measures import MEASURES
 from tests.benchmark_program import load_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,3 +173,26 @@ def test_the_table_shows_differences_and_corrects_p_over_its_rows(benchmark: Mod
         "p (Holm)": "0.0400 (0.060)", "against untuned [95 %]": "+0.0200 [+0.0100, +0.0300]",
         "dev KL": "0.2500", "minutes": "1.5",
     }  # fmt: skip
+
+
+def test_the_table_compares_with_any_row(benchmark: ModuleType, tmp_path: Path) -> None:
+    figures = {"untuned": [0.1, 0.2, 0.3], "default": [0.2, 0.3, 0.4], "list-16": [0.3, 0.2, 0.9]}
+    scores = {name: dict.fromkeys(MEASURES, values) for name, values in figures.items()}
+    for name in figures:
+        row: dict[str, Any] = {"changes": [], "scores": scores[name], "kl": 0.5}
+        if name != "untuned":
+            found = benchmark.compared(row, {"scores": scores["untuned"]})
+            row |= {"against": {"untuned": found}, "lists": 9, "steps": 2, "best_step": 1, "minutes": 1}
+        (tmp_path / f"{name}.json").write_text(json.dumps(row))
+    (tmp_path / "commit").write_text("0123456789abcdef")
+    (tmp_path / "lists.json").write_text('{"length": 2}')
+    lists = {"split": ["dev"], "text": ["q"], "passages": [[0, 1]], "scores": [[1.0, 0.5]]}
+    write_table(tmp_path / "lists.parquet", lists)
+    domain = benchmark.Domain("tiny", tmp_path, tmp_path, {})
+    page = benchmark.document(domain, "A machine.", "list-16")
+    assert "against list-16 [95 %]" in page
+    assert {line.split(" | ")[0]: line.split(" | ")[4].split()[0] for line in page.splitlines()[7:]} == {
+        "| default": "-0.1667", "| list-16": "",
+    }
+    with pytest.raises(SystemExit):
+        benchmark.document(domain, "A machine.", "list-17")

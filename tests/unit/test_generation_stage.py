@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from densespec.errors import InputError
 from densespec.generation import kinds
-from densespec.generation.prompt import Prompt, write_prompt
+from densespec.generation.prompt import Prompt, read_prompt, write_prompt
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.records import Passage, passage_hash
-from stages import generate
+from stages import generate, prompt
 
 SYMPTOM = "version: symptom/1\nWrite a symptom.\n\n{passage}\n"
 PASSAGE = Passage("p", "", "A dam burst upstream and the river rose by two metres within an hour.")
@@ -42,7 +41,6 @@ def repository(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DENSESPEC_SCRATCH", str(tmp_path / "scratch"))
     params = {
-        "domains": ["rivers", "dams"],
         "kinds": ["question", "symptom"],
         "generate": {"writers": ["recorded"]},
         "student": {"model": "none"},
@@ -51,12 +49,11 @@ def repository(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def written(repository: Path, monkeypatch, kind: str, others: dict[str, Any] | None = None, **own) -> int:
-    """Queries of one kind that the stage writes for a domain with these parameters, beside another domain."""
+def written(repository: Path, monkeypatch, kind: str, **own) -> int:
+    """Queries of one kind that the stage writes for a domain with these parameters."""
     (repository / "conf/domains").mkdir(parents=True, exist_ok=True)
-    for domain, values in {"rivers": own, "dams": others or {}}.items():
-        conf = yaml.safe_dump({"generate": values, "student": {}})
-        (repository / f"conf/domains/{domain}.yaml").write_text(conf)
+    conf = yaml.safe_dump({"generate": own, "student": {}})
+    (repository / "conf/domains/rivers.yaml").write_text(conf)
     arguments = {
         "--domain": "rivers", "--kind": kind, "--passages": "passages.parquet",
         "--recordings": "recordings.jsonl", "--prompt": f"prompts/{kind}.json",
@@ -67,27 +64,39 @@ def written(repository: Path, monkeypatch, kind: str, others: dict[str, Any] | N
     return json.loads((repository / "out.json").read_text())["queries"]
 
 
-def test_a_kind_with_the_domains_own_prompt_is_no_matter_of_other_domains(repository, monkeypatch):
+def test_a_kind_with_the_domains_own_prompt(repository, monkeypatch):
     assert written(repository, monkeypatch, "symptom", prompts={"symptom": SYMPTOM}) == 1
     assert "## The prompt, symptom/1" in (repository / "out/README.md").read_text()
+
+
+def test_a_kind_that_a_domain_leaves_out_or_does_not_bring(repository, monkeypatch, capsys):
     assert written(repository, monkeypatch, "symptom", kinds=["question"]) == 0
     assert "## The prompt" not in (repository / "out/README.md").read_text()
     assert written(repository, monkeypatch, "question", kinds=["question"]) == 1
-    assert written(repository, monkeypatch, "symptom", others={"prompts": {"symptom": SYMPTOM}}) == 0
+    assert "leaves" not in capsys.readouterr().out.splitlines()[-1]
+    (repository / "recordings.jsonl").write_text("")
+    assert written(repository, monkeypatch, "symptom") == 0
+    assert "rivers leaves symptom queries out, or has no prompt" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("own", "others"),
-    [
-        ({}, {}),
-        ({"kinds": ["symptom"]}, {"prompts": {"symptom": SYMPTOM}}),
-        ({"examples": {"symptom": []}}, {"prompts": {"symptom": SYMPTOM}}),
-    ],
-    ids=["no domain has a prompt", "asked for by kinds", "asked for by examples"],
-)
-def test_a_kind_without_a_prompt_is_refused_where_it_is_asked_for(repository, monkeypatch, own, others):
+@pytest.mark.parametrize("own", [{"kinds": ["symptom"]}, {"examples": {"symptom": []}}, {}])
+def test_a_kind_without_a_prompt_is_refused_where_it_is_named_or_recorded(repository, monkeypatch, own):
+    if own:
+        (repository / "recordings.jsonl").write_text("")
     with pytest.raises(InputError, match="a prompt for query kind 'symptom'"):
-        written(repository, monkeypatch, "symptom", others, **own)
+        written(repository, monkeypatch, "symptom", **own)
+
+
+def test_a_kind_that_no_domain_brings_is_a_slip(repository, monkeypatch):
+    arguments = ["--kind", "symptom", "--prompts", ".", "--out", "out.json"]
+    written(repository, monkeypatch, "question", prompts={"symptom": SYMPTOM})
+    monkeypatch.setattr(sys, "argv", ["prompt", *arguments])
+    prompt.main()
+    assert read_prompt(repository / "out.json") is None
+    written(repository, monkeypatch, "question")
+    monkeypatch.setattr(sys, "argv", ["prompt", *arguments])
+    with pytest.raises(InputError, match="'symptom', for which there is none"):
+        prompt.main()
 
 
 def test_names_of_kinds_that_there_are_not_are_all_told(repository, monkeypatch):
@@ -104,5 +113,5 @@ def test_names_of_kinds_that_there_are_not_are_all_told(repository, monkeypatch)
 
 
 def test_an_experiment_with_fewer_kinds_may_leave_a_domains_prompts_where_they_are(repository, monkeypatch):
-    (repository / "claim.txt").touch()
-    assert written(repository, monkeypatch, "question", prompts={"claim": SYMPTOM}) == 1
+    own = {"kinds": ["question", "report"], "prompts": {"report": SYMPTOM}, "examples": {"report": []}}
+    assert written(repository, monkeypatch, "question", **own) == 1

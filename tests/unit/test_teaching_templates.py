@@ -34,6 +34,15 @@ def test_the_familys_or_ones_own():
     assert choose(template="{query} {passage}").negative == "no", "the style's tokens stay"
 
 
+def test_a_parameter_that_would_do_nothing_is_refused():
+    with pytest.raises(InputError, match=r"score\.x\.negative(.|\n)*'no' alone"):
+        choose(negative="no")
+    with pytest.raises(InputError, match=r"score\.x\.instruction"):
+        choose(template="{query} {passage}", instruction="Rate")
+    own = choose(template="{instruction}: {query} {passage}", instruction="Rate")
+    assert own.pieces == ("Rate: {query} {passage}",)
+
+
 @pytest.mark.parametrize("template", ["{query}", "{query} {query} {passage}", "{passage} {Query}"])
 def test_a_template_must_name_query_and_passage_once(template):
     with pytest.raises(InputError, match=r"score\.x\.template"):
