@@ -127,7 +127,8 @@ def test_another_repository_takes_a_dataset_and_follows_it(tiny_copy: Path) -> N
     commit(other, "synthetic queries, version 1")
 
     edit_yaml(tiny_copy / "params.yaml", "kinds", value=[*KINDS, "title"])
-    assert stages_run(dvc(tiny_copy, "repro", f"generate@{DOMAIN}-title")) == [f"generate@{DOMAIN}-title"]
+    new = f"generate@{DOMAIN}-title"
+    assert stages_run(dvc(tiny_copy, "repro", new)) == ["prompt@title", new]
     commit(tiny_copy, "a fourth kind")
     publish(tiny_copy, hosted, f"synth-{DOMAIN}-v2")
     dvc(other, "update", "synth.dvc", "--rev", f"synth-{DOMAIN}-v2")

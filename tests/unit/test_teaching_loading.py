@@ -69,7 +69,8 @@ def test_every_device_has_a_model_of_its_own(teacher, monkeypatch):
     model = teacher()
     one, two = model.replicas
     assert not {id(part) for part in one.parameters()} & {id(part) for part in two.parameters()}
-    np.testing.assert_array_equal(scores(model, 0), scores(model, 1))
+    # rounding may differ with where in memory the weights lie
+    np.testing.assert_allclose(scores(model, 0), scores(model, 1), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
