@@ -100,13 +100,13 @@ def test_an_index_that_loses_much_says_so(tmp_path, capsys, monkeypatch):
     folder = tiny_bi_encoder(tmp_path / "m")
     found = dense_lists(
         {"model": str(folder)}, TEXTS, QUERIES, files=(tmp_path / "p.npy", tmp_path / "q.npy"),
-        shards=tmp_path / "s", depth=20, index="ivf", batch_size=8,
+        shards=tmp_path / "s", depth=30, index="ivf", batch_size=8,
     )  # fmt: skip
     rows, _ = indexes.search(read_array(tmp_path / "p.npy"), read_array(tmp_path / "q.npy"), 100, "ivf")
     deep = indexes.recall(read_array(tmp_path / "p.npy"), read_array(tmp_path / "q.npy"), rows)
     assert found.details["recall_at_100"] == deep < 0.95, "of lists of 100, whatever the depth"
     assert "warning: the ivf index found" in capsys.readouterr().err
-    assert all(len(ranking.rows) <= 20 and (ranking.rows >= 0).all() for ranking in found.lists)
+    assert all(len(ranking.rows) < 30 and (ranking.rows >= 0).all() for ranking in found.lists)
 
 
 @pytest.fixture
