@@ -1,11 +1,13 @@
 # Set-up, demo and tests. `make` alone says what there is. Works with GNU make 3.81 (macOS) and any POSIX shell.
 
+comma := ,
 PYTHON ?=
-EXTRAS ?= cpu,dev
+# the demo takes the packages that there are, or the pipeline's alone
+there := $(subst -,$(comma),$(patsubst .venv/installed-%,%,$(firstword $(wildcard .venv/installed-*))))
+EXTRAS ?= $(if $(filter-out demo,$(or $(MAKECMDGOALS),help)),cpu$(comma)dev,$(or $(there),cpu))
 DATA ?=
 PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 
-comma := ,
 bin := .venv/bin
 stamp := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 # the extra vllm needs other versions of some packages; the first pin of a name counts
@@ -22,8 +24,8 @@ help: ## this page
 	@printf '%s\n' 'variables, for example: make install PYTHON=/opt/python3.12/bin/python3.12' \
 	  '  PYTHON          interpreter of a new .venv (default: the first of python3.12, python3.11, python3' \
 	  '                  and python3.13 that runs and is 3.11 to 3.13)' \
-	  '  EXTRAS          parts of pyproject.toml to install (default: cpu,dev; also cpu,pyserini,dev for tests' \
-	  '                  with Lucene; after `make clean` also gpu,dev or gpu,vllm,dev)' \
+	  '  EXTRAS          parts of pyproject.toml to install (default: cpu,dev, for the demo alone cpu; also' \
+	  '                  cpu,pyserini,dev for tests with Lucene; after `make clean` also gpu,dev or gpu,vllm,dev)' \
 	  '  PYTEST_OPTIONS  default: -n 2 --dist loadgroup; for example: -x tests/unit' \
 	  '' \
 	  'afterwards: source .venv/bin/activate; dvc repro; densespec --help'
@@ -59,6 +61,7 @@ endif
 
 runs := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
+# no-compile: modules are compiled when they are first imported, not all of them now, which takes two minutes
 $(stamp): pyproject.toml $(pins)
 	@if $(bin)/densespec --version >/dev/null 2>&1; then exit 0; fi; \
 	for candidate in $(or $(PYTHON),python3.12 python3.11 python3 python3.13); do \
@@ -73,6 +76,6 @@ $(stamp): pyproject.toml $(pins)
 	  '  remedy:   install one (on Debian and Ubuntu also python3-venv), or name it: make install PYTHON=PATH' >&2; \
 	exit 2
 	awk -F== '!seen[$$1]++' $(pins) > .venv/constraints.txt
-	$(bin)/python -m pip install -c .venv/constraints.txt -e '.[$(EXTRAS)]'
+	$(bin)/python -m pip install --no-compile -c .venv/constraints.txt -e '.[$(EXTRAS)]'
 	@rm -f .venv/installed-*
 	@touch $@

@@ -102,7 +102,6 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
     embeddings = _existing(root, f"data/candidates/{domain}/passage_embeddings.npy", domain)
     folder = _existing(root, f"models/{domain}/specialised", domain)
 
-    from densespec.evaluation.config import EvaluateConfig
     from densespec.evaluation.runs import model_side
     from densespec.io.arrays import read_array
     from densespec.io.params import load_section
@@ -114,7 +113,6 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
     from densespec.runtime.scratch import scratch_root
 
     config = load_section("student", StudentConfig, domain, root)
-    batch_size = load_section("evaluate", EvaluateConfig, domain, root).batch_size
     passages = passages_of(read_table(corpus))
     vectors = read_array(embeddings)
     quiet_libraries()
@@ -127,7 +125,7 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
             found=" × ".join(str(size) for size in vectors.shape),
             remedy=f"corpus or student changed since: dvc repro mine@{domain}",
         )
-    specialised = load_student(str(folder), precision=config.precision)
+    specialised = load_student(str(folder), precision=config.precision, batch_tokens=config.batch_tokens)
     own = vectors
     if model_side(folder) == "both":
         own = encode(
@@ -137,7 +135,6 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
             scratch_root() / "encode",
             task="document",
             label="encode passages",
-            batch_size=batch_size,
         )
     orders, cosines = [], []
     for model, documents in ((specialised, own), (untuned, vectors)):

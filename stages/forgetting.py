@@ -55,15 +55,15 @@ def main() -> None:
             vectors = {
                 task: encode(
                     model, identity, items, shards,
-                    task=task, label=f"untuned: {args.other}, {task}", batch_size=config.batch_size,
+                    task=task, label=f"untuned: {args.other}, {task}",
                 )
                 for task, items in {"document": contents, "query": texts}.items()
             }  # fmt: skip
             lists["untuned"] = dense_lists(judged, vectors["query"], vectors["document"], config.depth)
             lists["specialised"] = model_lists(
                 args.specialised, judged, texts, contents, vectors["document"],
-                depth=config.depth, shards=shards, batch_size=config.batch_size,
-                precision=student.precision, label="specialised",
+                depth=config.depth, shards=shards, precision=student.precision,
+                batch_tokens=student.batch_tokens, label="specialised",
             )  # fmt: skip
     runs = {row: as_run(listed, passages["id"], config.depth) for row, listed in lists.items()}
     block = assess(

@@ -67,10 +67,7 @@ def main() -> None:
         setting = Setting(
             corpus, recordings.get(args.kind, {}), prompt, config.language, config.max_words,
             config.copy_ngram, config.seed,
-            student_embedder(
-                student.model, student.revision, student.max_tokens, student.trust_remote_code,
-                student.precision, scratch_root() / "encode",
-            ),
+            student_embedder(student.model_dump(), scratch_root() / "encode"),
             student_name(student.model, student.revision), config, scratch, usage,
         )  # fmt: skip
         outcome = write_queries(

@@ -68,7 +68,6 @@ def main() -> None:
 
         found = partial(
             dense_lists, passages=texts, queries=ask, shards=scratch_root() / "encode", index=config.index,
-            batch_size=config.batch_size,
         )  # fmt: skip
         untuned = found(
             student.model_dump(), files=embeddings, depth=max(config.depth, config.round_trip),

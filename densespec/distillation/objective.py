@@ -20,12 +20,16 @@ from densespec.distillation.loss import ListBatch, LossParts
 from densespec.distillation.matryoshka import matryoshka_loss
 from densespec.distillation.sharing import gather, own_share, places
 from densespec.retrieval.encoding import prompt_for
+from densespec.retrieval.like_length import by_length
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-#: Largest share of padding in a mini-batch.
+#: Largest share of padding in a mini-batch of the gradient cache.
 PADDING = 0.1
+#: The same in a pass of a batch without the cache, on a CPU. Each pass adds a gradient as large as the
+#: vocabulary's embeddings, so fewer and fuller ones are faster: three of pydocs' queries, not seven.
+PADDING_OF_PASSES = 0.25
 
 
 class TrainingLists:
@@ -160,9 +164,8 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         """Terms of the loss, weighted; they add up to it."""
         features = list(features)
         if not self._needs_cache(features):
-            parts = self.parts([self.model(given)["sentence_embedding"] for given in features], labels)
-            return self._weighted(parts)
-        groups, ranks = zip(*map(_of_like_length, features), strict=True)
+            return self._weighted(self.parts([self._encode(given) for given in features], labels))
+        groups, ranks = zip(*(_groups(given, PADDING) for given in features), strict=True)
         total = self.forward_cached([group for part in groups for group in part], (labels, ranks))
         terms = self._weighted(self._last)
         return terms | {"kl": total - terms["infonce"]}  # the one with the cache's backward pass
@@ -180,6 +183,13 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         if with_backward:
             parts.total.backward()
         return self._last.total
+
+    def _encode(self, features: dict[str, Tensor]) -> Tensor:
+        """Embeddings of a batch; on a CPU, where padding costs as much as text, by groups of like length."""
+        if not self.cacheable or features["input_ids"].device.type != "cpu":
+            return self.model(features)["sentence_embedding"]
+        groups, rank = _groups(features, PADDING_OF_PASSES)
+        return torch.cat([self.model(group)["sentence_embedding"] for group in groups])[rank]
 
     def parts(self, embeddings: Sequence[Tensor], labels: Tensor) -> LossParts:
         """The loss and its terms for this process's embeddings of the queries (and passages)."""
@@ -210,28 +220,9 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         return self.cacheable and tokens > self.mini_batch_num_tokens
 
 
-def _of_like_length(features: dict[str, Any]) -> tuple[list[dict[str, Any]], Tensor]:
-    """Features in groups with little padding, the shortest texts first; each text's row in all of them."""
+def _groups(features: dict[str, Any], padding: float) -> tuple[list[dict[str, Any]], Tensor]:
+    """Features in groups with little padding; each text's row in all of them."""
     if "cu_seq_lens_q" in features:  # flash attention packs texts without padding
         return [features], torch.arange(len(features["cu_seq_lens_q"]) - 1)
-    lengths = features["attention_mask"].sum(dim=1)
-    order = lengths.argsort(stable=True)
-    starts, tokens = [0], 0
-    for place, length in enumerate(lengths[order].tolist()):
-        tokens += length
-        if (place + 1 - starts[-1]) * length * (1 - PADDING) > tokens:
-            starts.append(place)
-            tokens = length
-    return [_rows(features, rows) for rows in order.tensor_split(starts[1:])], order.argsort()
-
-
-def _rows(features: dict[str, Any], rows: Tensor) -> dict[str, Any]:
-    """Features of some texts, without columns that are padding in all of them."""
-    mask = features["attention_mask"]
-    used = mask[rows].any(dim=0).nonzero().flatten().tolist() or [0]
-    return {
-        name: value[rows, used[0] : used[-1] + 1]
-        if isinstance(value, Tensor) and value.shape[:2] == mask.shape
-        else value
-        for name, value in features.items()
-    }
+    rows, groups = zip(*by_length(features, padding=padding), strict=True)
+    return list(groups), torch.cat(rows).argsort()

@@ -27,6 +27,3 @@ class EvaluateConfig(BaseModel):
     min_queries: int = Field(
         20, ge=2, description="Fewer judged test queries than this give the verdict 'not tested' (queries)."
     )
-    batch_size: int = Field(
-        16, ge=1, description="Texts per forward pass of a model; changes speed and memory only (texts)."
-    )

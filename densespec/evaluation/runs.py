@@ -76,8 +76,8 @@ def model_lists(
     *,
     depth: int,
     shards: Path,
-    batch_size: int,
     precision: str,
+    batch_tokens: int | None,
     label: str,
 ) -> Lists:
     """Top passages of a trained model; passages are encoded again only where it changed their encoder.
@@ -90,12 +90,12 @@ def model_lists(
         untuned_passages: float32 (passages, dimension) of the untuned model, length 1.
         depth: list length (passages).
         shards: the encoder's scratch folder.
-        batch_size: texts per forward pass.
         precision: of its matrix products (:func:`~densespec.retrieval.student.load_student`).
+        batch_tokens: of a forward pass (the same).
         label: what the progress line says.
     """
     side = model_side(folder)
-    model = load_student(str(folder), precision=precision)
+    model = load_student(str(folder), precision=precision, batch_tokens=batch_tokens)
     fingerprint = student_fingerprint(str(folder))
     passages = untuned_passages
     if side == "both":
@@ -106,11 +106,8 @@ def model_lists(
             shards,
             task="document",
             label=f"{label}: passages",
-            batch_size=batch_size,
         )
-    queries = encode(
-        model, fingerprint, texts, shards, task="query", label=f"{label}: queries", batch_size=batch_size
-    )
+    queries = encode(model, fingerprint, texts, shards, task="query", label=f"{label}: queries")
     return dense_lists(query_ids, queries, passages, depth)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from densespec.generation.writer import Array, Embed
 from densespec.retrieval.encoding import encode
@@ -15,36 +15,22 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-def student_embedder(
-    model: str,
-    revision: str | None,
-    max_tokens: int | None,
-    trust_remote_code: bool,
-    precision: str,
-    folder: Path,
-) -> Embed:
+def student_embedder(setting: Mapping[str, Any], folder: Path) -> Embed:
     """A function that embeds texts with the student; its finished shards are kept in ``folder``.
 
     Args:
-        model: packaged model, folder, or hub id.
-        revision: commit of a hub model.
-        max_tokens: where texts are cut; None for the model's own limit.
-        trust_remote_code: run code that comes with the model.
-        precision: of its matrix products.
+        setting: arguments of :func:`densespec.retrieval.student.load_student`.
         folder: shard folder.
     """
 
     @cache
     def student() -> SentenceTransformer:
-        return load_student(
-            model, revision=revision, max_tokens=max_tokens, trust_remote_code=trust_remote_code,
-            precision=precision,
-        )  # fmt: skip
+        return load_student(**setting)
 
     def embed(texts: Sequence[str], task: str) -> Array:
         return encode(
             student(),
-            student_fingerprint(model, revision),
+            student_fingerprint(setting["model"], setting["revision"]),
             texts,
             folder,
             task=task,

@@ -39,4 +39,3 @@ class MineConfig(BaseModel):
     token_vectors: bool = Field(
         description="keep token vectors in scratch while encoding; the hybrid teacher needs them"
     )
-    batch_size: int = Field(ge=1, description="texts per forward pass")

@@ -86,7 +86,6 @@ def dense_lists(
     shards: Path,
     depth: int,
     index: str,
-    batch_size: int,
     tokens: bool = False,
     label: str = "",
 ) -> Dense:
@@ -100,7 +99,6 @@ def dense_lists(
         shards: the encoder's scratch folder.
         depth: list length.
         index: ``auto``, ``flat``, ``ivf`` or ``hnsw``.
-        batch_size: texts per forward pass.
         tokens: keep token vectors in the shards too.
         label: added to the progress lines.
     """
@@ -111,8 +109,7 @@ def dense_lists(
         (files[1], queries, "query", "queries"),
     ):
         blocks = embedded(
-            model, identity, texts, shards, task=task, label=f"encode {what}{label}",
-            batch_size=batch_size, tokens=tokens,
+            model, identity, texts, shards, task=task, label=f"encode {what}{label}", tokens=tokens,
         )  # fmt: skip
         write_rows(file, blocks, len(texts))
     passage_vectors, query_vectors = read_array(files[0]), read_array(files[1])

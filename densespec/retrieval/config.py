@@ -28,6 +28,11 @@ class StudentConfig(BaseModel):
         description="of the encoder's matrix products, in encoding and training; auto is bfloat16 where "
         "the hardware has them (GPUs since Ampere, CPUs with AMX), else float32",
     )
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens per forward pass of encoding, padding included; null = 1024, on a GPU 16384",
+    )
 
 
 class Bm25Config(BaseModel):

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from densespec.errors import InputError
-from densespec.retrieval.student import precision_of
+from densespec.retrieval.like_length import by_length
+from densespec.retrieval.student import batch_tokens_of, precision_of
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 Array = np.ndarray[Any, Any]
+Result = TypeVar("Result")
 SHARD_TEXTS = 256
+PACKED_TEXTS = 32
 
 
 def encode(
@@ -28,7 +33,6 @@ def encode(
     *,
     task: str,
     label: str,
-    batch_size: int = 16,
     tokens: bool = False,
 ) -> Array:
     """Embed texts; finished shards in ``folder`` are reused.
@@ -40,15 +44,12 @@ def encode(
         folder: shard folder, may be shared by several models and stages.
         task: ``"query"`` or ``"document"``.
         label: what the progress line says.
-        batch_size: texts per forward pass.
         tokens: keep token vectors in the shards too (see :func:`token_shards`).
 
     Returns:
         float32 array (texts, dimension), normalised to length 1.
     """
-    blocks = embedded(
-        model, fingerprint, texts, folder, task=task, label=label, batch_size=batch_size, tokens=tokens
-    )
+    blocks = embedded(model, fingerprint, texts, folder, task=task, label=label, tokens=tokens)
     return np.concatenate(list(blocks))
 
 
@@ -60,7 +61,6 @@ def embedded(
     *,
     task: str,
     label: str,
-    batch_size: int = 16,
     tokens: bool = False,
 ) -> Iterator[Array]:
     """The rows of :func:`encode`, shard by shard, so memory holds one shard at a time.
@@ -70,7 +70,7 @@ def embedded(
     """
     if not texts:
         yield np.zeros((0, model.get_embedding_dimension() or 0), dtype=np.float32)
-    for _, shard in _shards(model, fingerprint, texts, folder, task, label, batch_size, tokens):
+    for _, shard in _shards(model, fingerprint, texts, folder, task, label, tokens):
         yield shard["embeddings"]
 
 
@@ -82,7 +82,6 @@ def token_shards(
     *,
     task: str,
     label: str,
-    batch_size: int = 16,
 ) -> Iterator[tuple[slice, Shard]]:
     """Token vectors, shard by shard, so memory holds one shard at a time.
 
@@ -90,7 +89,7 @@ def token_shards(
         The texts' slice and arrays ``tokens`` (float16, all tokens of the shard, dimension; of
         length 1) and ``token_ends`` (int64, per text).
     """
-    return _shards(model, fingerprint, texts, folder, task, label, batch_size, tokens=True)
+    return _shards(model, fingerprint, texts, folder, task, label, tokens=True)
 
 
 def _shards(
@@ -100,19 +99,15 @@ def _shards(
     folder: Path,
     task: str,
     label: str,
-    batch_size: int,
     tokens: bool,
 ) -> Iterator[tuple[slice, Shard]]:
     setting = [
-        fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_size,
+        fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_tokens_of(model),
         precision_of(model),
     ]  # fmt: skip
 
     def compute(chunk: Sequence[str]) -> Shard:
-        if tokens:
-            shard = _with_tokens(model, chunk, task, batch_size)
-        else:
-            shard = {"embeddings": _embed(model, chunk, task, batch_size)}
+        shard = _embed(model, chunk, task, tokens)
         wrong = np.flatnonzero(~np.isfinite(shard["embeddings"]).all(axis=1))
         if len(wrong):
             raise InputError(
@@ -142,33 +137,78 @@ def prompt_for(model: SentenceTransformer, task: str) -> str:
     return str(model.prompts.get(task) or "")
 
 
-def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, batch_size: int) -> Array:
-    method = model.encode_query if task == "query" else model.encode_document
-    vectors = method(
-        list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False
-    )
-    return np.asarray(vectors, dtype=np.float32)
+def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, tokens: bool) -> Shard:
+    import torch
+    from sentence_transformers.util import batch_to_device
+
+    def run(rows: list[int], features: dict[str, Any]) -> tuple[list[int], Array, list[Array]]:
+        with torch.inference_mode():
+            outputs = model(batch_to_device(features, model.device), task=task)
+            vectors = outputs["sentence_embedding"][:, : model.truncate_dim].float().cpu().numpy()
+            return rows, vectors, _token_states(outputs) if tokens else []
+
+    vectors: list[Array] = [np.zeros(0)] * len(texts)
+    states = list(vectors)
+    for rows, of_texts, of_tokens in _side_by_side(run, _passes(model, texts, task), model.device):
+        for place, row in enumerate(rows):
+            vectors[row] = of_texts[place]
+            if tokens:
+                states[row] = of_tokens[place]
+    shard = {"embeddings": _unit(np.stack(vectors))}
+    if tokens:
+        shard["tokens"] = _unit(np.concatenate(states)).astype(np.float16)
+        shard["token_ends"] = np.cumsum([len(of_text) for of_text in states])
+    return shard
 
 
-def _with_tokens(model: SentenceTransformer, texts: Sequence[str], task: str, batch_size: int) -> Shard:
-    method = model.encode_query if task == "query" else model.encode_document
-    items = method(
-        list(texts), batch_size=batch_size, output_value=None, show_progress_bar=False
-    )
-    if "token_embeddings" not in items[0]:
+def _passes(
+    model: SentenceTransformer, texts: Sequence[str], task: str
+) -> list[tuple[list[int], dict[str, Any]]]:
+    """Numbers of texts of like length, as many as the budget of tokens holds, and their features."""
+    given = {"prompt": prompt_for(model, task), "task": task}
+    features = model.preprocess(list(texts), **given)
+    if "attention_mask" in features:
+        groups = by_length(features, tokens=batch_tokens_of(model))
+        return [(rows.tolist(), group) for rows, group in groups]
+    # word vectors, or texts packed for flash attention
+    blocks = [range(len(texts))[start : start + PACKED_TEXTS] for start in range(0, len(texts), PACKED_TEXTS)]
+    return [(list(rows), model.preprocess([texts[row] for row in rows], **given)) for rows in blocks]
+
+
+def _token_states(outputs: dict[str, Any]) -> list[Array]:
+    if "token_embeddings" not in outputs:
         raise InputError(
             "params student.model",
             expected="a transformer, whose token vectors the teacher hybrid compares",
             found="static word vectors",
             remedy="set mine.token_vectors to false and name teachers other than hybrid",
         )
-    tokens = [item["token_embeddings"][item["attention_mask"].bool()].float().cpu().numpy() for item in items]
-    embeddings = np.stack([item["sentence_embedding"].float().cpu().numpy() for item in items])
-    return {
-        "embeddings": _unit(embeddings).astype(np.float32),
-        "tokens": _unit(np.concatenate(tokens)).astype(np.float16),
-        "token_ends": np.cumsum([len(vectors) for vectors in tokens]),
-    }
+    states, masks = outputs["token_embeddings"].float().cpu(), outputs["attention_mask"].bool().cpu()
+    return [of_text[mask].numpy() for of_text, mask in zip(states, masks, strict=True)]
+
+
+def _side_by_side(
+    run: Callable[..., Result], passes: Sequence[tuple[Any, ...]], device: torch.device
+) -> Iterator[Result]:
+    """Forward passes, on a CPU one per core at a time, the longest first.
+
+    ``SentenceTransformer.encode`` makes one pass after the other, each on all cores, and each operation
+    waits for the slowest of them. Small passes on one core each keep their activations in its cache, too.
+    """
+    import torch
+
+    longest_first = list(zip(*reversed(passes), strict=True))
+    threads = torch.get_num_threads()
+    workers = min(threads, len(passes) // 2) if device.type == "cpu" else 1
+    if workers < 2:
+        yield from map(run, *longest_first)
+        return
+    try:
+        each = (threads // workers,)
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=each) as pool:
+            yield from pool.map(run, *longest_first)
+    finally:
+        torch.set_num_threads(threads)  # what was set last is what new threads begin with
 
 
 def _unit(vectors: Array) -> Array:

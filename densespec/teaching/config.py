@@ -156,5 +156,4 @@ class ScoreConfig(BaseModel):
     allow_weaker: bool = Field(
         description="go on although the teacher does not beat the student on the dev queries"
     )
-    batch_size: int = Field(ge=1, description="texts per forward pass of the student")
     seed: int = Field(description="seed of the audit's bootstrap")

@@ -40,7 +40,6 @@ def late_interaction(
     candidates: Sequence[Sequence[int]],
     folder: Path,
     encode_folder: Path,
-    batch_size: int,
 ) -> list[Array]:
     """MaxSim of every query with its candidates.
 
@@ -52,7 +51,6 @@ def late_interaction(
         candidates: row numbers per query.
         folder: shards of scores.
         encode_folder: shards of the encoder.
-        batch_size: texts per forward pass.
 
     Returns:
         One float32 array (candidates,) per query: the mean over the query's tokens of the best cosine
@@ -60,9 +58,7 @@ def late_interaction(
     """
 
     def shards(texts: Sequence[str], task: str, label: str) -> Iterator[list[Array]]:
-        found = token_shards(
-            model, fingerprint, texts, encode_folder, task=task, label=label, batch_size=batch_size
-        )
+        found = token_shards(model, fingerprint, texts, encode_folder, task=task, label=label)
         for _, shard in found:
             yield np.split(shard["tokens"].astype(np.float32), shard["token_ends"][:-1])
 
@@ -90,7 +86,6 @@ def best_sentence(
     candidates: Sequence[Sequence[int]],
     folder: Path,
     encode_folder: Path,
-    batch_size: int,
 ) -> list[Array]:
     """Cosine of every query with the closest sentence of each of its candidates.
 
@@ -104,7 +99,6 @@ def best_sentence(
         candidates: row numbers per query.
         folder: shards of scores.
         encode_folder: shards of the encoder.
-        batch_size: texts per forward pass.
 
     Returns:
         One float32 array (candidates,) per query.
@@ -115,7 +109,7 @@ def best_sentence(
         ends = np.cumsum([len(pieces) for pieces in texts])
         vectors = encode(
             model, fingerprint, [piece for pieces in texts for piece in pieces], encode_folder,
-            task="document", label="", batch_size=batch_size,
+            task="document", label="",
         )  # fmt: skip
         return [
             (query_vectors[list(numbers)] @ own.T).max(axis=1)

@@ -94,11 +94,10 @@ def hybrid(
     contents = material.contents()
     maxsim = late_interaction(
         model, identity, contents, material.queries, material.candidates, scratch, encode_folder,
-        config.batch_size,
     )  # fmt: skip
     sentence = best_sentence(
         model, identity, material.passages, contents, material.queries, material.query_vectors,
-        material.candidates, scratch, encode_folder, config.batch_size,
+        material.candidates, scratch, encode_folder,
     )  # fmt: skip
     index = Bm25(contents, material.lexical.k1, material.lexical.b, material.lexical.language)
     components = {
@@ -216,9 +215,7 @@ def listwise_llm(
     return scores, {"model": settings.model, "usage": usage, "answers": counts}
 
 
-Teacher = Callable[
-    [Material, ScoreConfig, StudentConfig, Path, Path], tuple[list[Array], dict[str, Any]]
-]
+Teacher = Callable[[Material, ScoreConfig, StudentConfig, Path, Path], tuple[list[Array], dict[str, Any]]]
 TEACHERS: dict[str, Teacher] = {
     "hybrid": hybrid,
     "cross-encoder": _pair_model("cross-encoder", load_cross_encoder),

@@ -118,7 +118,7 @@ def model(tmp_path_factory):
 def test_with_a_real_encoder_shards_change_nothing(contents, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
     passages = [Passage(f"p{n}", title, text) for n, (title, text) in enumerate(contents)]
-    changes = {"embed": student_embedder(str(model), None, None, False, "float32", folder)}
+    changes = {"embed": student_embedder({"model": str(model), "revision": None}, folder)}
     for kind in ("question", "keywords"):
         assert checked(passages, kind, **changes) == checked(passages, kind, **changes)
 

@@ -87,7 +87,7 @@ def test_a_default_prompt_does_not_replace_the_tasks_own(tmp_path):
 
 def test_embeddings_have_length_1_and_the_order_of_the_texts(model, tmp_path, monkeypatch):
     monkeypatch.setattr(encoding, "SHARD_TEXTS", 3)
-    found = encode(model, "f", TEXTS, tmp_path, task="document", label="x", batch_size=2)
+    found = encode(model, "f", TEXTS, tmp_path, task="document", label="x")
     assert found.dtype == np.float32 and found.shape == (len(TEXTS), 32)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(found, model.encode_document(TEXTS, normalize_embeddings=True), atol=1e-5)
@@ -103,7 +103,7 @@ def test_finished_shards_are_found_again(model, tmp_path, monkeypatch, rows_enco
 
     def run(texts=TEXTS, **changes):
         before = rows_encoded()
-        options = {"fingerprint": "f", "task": "query", "batch_size": 4, **changes}
+        options = {"fingerprint": "f", "task": "query", **changes}
         found = encode(model, texts=texts, folder=tmp_path, label="x", **options)
         return found, rows_encoded() - before
 
@@ -115,7 +115,8 @@ def test_finished_shards_are_found_again(model, tmp_path, monkeypatch, rows_enco
     assert run([*TEXTS[:3], "another", *TEXTS[4:]])[1] == 3, "one shard holds the changed text"
     assert run(fingerprint="g")[1] == len(TEXTS), "other weights"
     assert run(task="document")[1] == len(TEXTS), "another task"
-    assert run(batch_size=2)[1] == len(TEXTS), "rounding follows the batch"
+    monkeypatch.setattr(model, "batch_tokens", 64)
+    assert run()[1] == len(TEXTS), "rounding follows the batch"
     monkeypatch.setattr(model, "max_seq_length", 16)
     assert run()[1] == len(TEXTS), "another cut"
     monkeypatch.setitem(model.prompts, "query", "a query: ")
@@ -147,7 +148,7 @@ def test_token_vectors(model, tmp_path, monkeypatch, task):
     monkeypatch.setattr(encoding, "SHARD_TEXTS", 4)
     serve = model.encode_query if task == "query" else model.encode_document
     seen = []
-    for part, shard in token_shards(model, "f", TEXTS, tmp_path, task=task, label="x", batch_size=3):
+    for part, shard in token_shards(model, "f", TEXTS, tmp_path, task=task, label="x"):
         tokens = np.split(shard["tokens"], shard["token_ends"][:-1])
         assert shard["tokens"].dtype == np.float16
         for text, token_rows, embedding in zip(TEXTS[part], tokens, shard["embeddings"], strict=True):
@@ -163,6 +164,62 @@ def test_embeddings_with_tokens_are_those_without(model, tmp_path):
     without = encode(model, "f", TEXTS, tmp_path, task="document", label="x")
     with_tokens = encode(model, "f", TEXTS, tmp_path, task="document", label="x", tokens=True)
     np.testing.assert_allclose(with_tokens, without, atol=1e-6)
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of cores that PyTorch uses, and gives it its own back."""
+    import torch
+
+    own = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(own)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_cores_side_by_side_give_the_bytes_of_one(model, tmp_path, monkeypatch, threads, tokens):
+    """Passes over texts of like length, within the budget of tokens; in the end the order of the texts."""
+    import torch
+
+    texts = [f"{'read a file ' * (1 + n % 23)} {n}" for n in range(200)]
+    passes: list[tuple[int, int]] = []
+    forward = model.forward
+
+    def looking(features, **options):
+        passes.append((features["attention_mask"].numel(), torch.get_num_threads()))
+        return forward(features, **options)
+
+    monkeypatch.setattr(model, "forward", looking)
+    monkeypatch.setattr(model, "batch_tokens", 256)
+    found = {}
+    for cores in (1, 3):
+        threads(cores)
+        passes.clear()
+        found[cores] = encode(
+            model, "f", texts, tmp_path / f"{cores}", task="document", label="x", tokens=tokens
+        )
+        assert len(passes) > 20 and max(cells for cells, _ in passes) <= 256
+        assert {each for _, each in passes} == {1} and torch.get_num_threads() == cores
+    assert found[1].tobytes() == found[3].tobytes()
+    np.testing.assert_allclose(
+        found[3], model.encode_document(texts, normalize_embeddings=True), atol=1e-5
+    )
+    first, last = ((tmp_path / f"{cores}").glob("*.npz") for cores in (1, 3))
+    assert next(first).read_bytes() == next(last).read_bytes()
+
+
+def test_a_pass_that_fails_on_a_core_of_its_own_ends_the_call(model, tmp_path, monkeypatch, threads):
+    import torch
+
+    def full(features, **options):
+        raise MemoryError
+
+    threads(2)
+    monkeypatch.setattr(model, "batch_tokens", 16)
+    monkeypatch.setattr(model, "forward", full)
+    with pytest.raises(MemoryError):
+        encode(model, "f", TEXTS, tmp_path, task="document", label="x")
+    assert torch.get_num_threads() == 2 and list(tmp_path.iterdir()) == []
 
 
 def test_where_models_are(tmp_path):

@@ -53,7 +53,7 @@ def setting(model, folder, **changes) -> Setting:
         "max_words": 20,
         "copy_ngram": 6,
         "seed": 0,
-        "embed": student_embedder(str(model), None, None, False, "float32", folder),
+        "embed": student_embedder({"model": str(model), "revision": None}, folder),
         "student": "tiny",
         "parameters": GenerateConfig(),
         "scratch": Path(),

@@ -70,11 +70,11 @@ def test_lists_are_not_fused_where_the_round_trip_fails():
 def test_settings_are_checked():
     values = {
         "depth": 10, "retrievers": ["student"], "rrf_k": 60, "round_trip": 0, "use_log": True,
-        "token_vectors": False, "batch_size": 1,
+        "token_vectors": False,
     }  # fmt: skip
     assert MineConfig(**values).depth == 10
     for change in (
-        {"depth": 1}, {"rrf_k": 0}, {"round_trip": -1}, {"batch_size": 0}, {"unknown": 1},
+        {"depth": 1}, {"rrf_k": 0}, {"round_trip": -1}, {"unknown": 1},
         {"fusion": "sum"}, {"normalise": "rank"}, {"index": "pq"}, {"dense": {"x": {}}},
     ):  # fmt: skip
         with pytest.raises(ValidationError):

@@ -78,7 +78,7 @@ def test_a_model_is_read_with_its_own_prompts_and_searched_on_disk(tmp_path, cap
     def lists(**options):
         return dense_lists(
             {"model": str(folder), "max_tokens": 16}, TEXTS, QUERIES, files=files, shards=tmp_path / "s",
-            depth=10, batch_size=8, **options,
+            depth=10, **options,
         )  # fmt: skip
 
     found = lists(index="auto")
@@ -100,7 +100,7 @@ def test_an_index_that_loses_much_says_so(tmp_path, capsys, monkeypatch):
     folder = tiny_bi_encoder(tmp_path / "m")
     found = dense_lists(
         {"model": str(folder)}, TEXTS, QUERIES, files=(tmp_path / "p.npy", tmp_path / "q.npy"),
-        shards=tmp_path / "s", depth=30, index="ivf", batch_size=8,
+        shards=tmp_path / "s", depth=30, index="ivf",
     )  # fmt: skip
     rows, _ = indexes.search(read_array(tmp_path / "p.npy"), read_array(tmp_path / "q.npy"), 100, "ivf")
     deep = indexes.recall(read_array(tmp_path / "p.npy"), read_array(tmp_path / "q.npy"), rows)

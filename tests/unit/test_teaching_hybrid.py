@@ -54,12 +54,12 @@ def tokens_of(model, text, task):
 
 
 def late(model, folder, candidates=CANDIDATES):
-    return late_interaction(model, "f", TEXTS, QUERIES, candidates, folder / "late", folder / "encode", 4)
+    return late_interaction(model, "f", TEXTS, QUERIES, candidates, folder / "late", folder / "encode")
 
 
 def best(model, query_vectors, folder, candidates=CANDIDATES):
     return best_sentence(
-        model, "f", PASSAGES, TEXTS, QUERIES, query_vectors, candidates, folder / "best", folder / "encode", 4
+        model, "f", PASSAGES, TEXTS, QUERIES, query_vectors, candidates, folder / "best", folder / "encode"
     )
 
 
@@ -134,7 +134,7 @@ def test_a_changed_list_recomputes_only_the_shard_it_touches(model, tmp_path, mo
 def test_vectors_of_earlier_runs_are_used(model, query_vectors, tmp_path, monkeypatch):
     """What mining left in the encoder's shards, and sentences known from other lists."""
     for texts, task in ((TEXTS, "document"), (QUERIES, "query")):
-        encode(model, "f", texts, tmp_path / "encode", task=task, label="x", batch_size=4, tokens=True)
+        encode(model, "f", texts, tmp_path / "encode", task=task, label="x", tokens=True)
     best(model, query_vectors, tmp_path)
     monkeypatch.setattr(model, "forward", lambda *a, **o: pytest.fail("the model was run"))
     assert len(late(model, tmp_path)) == 4
@@ -242,7 +242,7 @@ def material(query_vectors, **changes):
 
 
 def config(weights=None, min_dev_queries=2):
-    return score_config(hybrid={"weights": weights, "min_dev_queries": min_dev_queries}, batch_size=4)
+    return score_config(hybrid={"weights": weights, "min_dev_queries": min_dev_queries})
 
 
 def score(folder, tmp_path, query_vectors, config):
