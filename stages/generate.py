@@ -28,7 +28,6 @@ from densespec.io.jsonl import write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import passages_of, read_table
 from densespec.retrieval.config import StudentConfig
-from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.scratch import locked_scratch, scratch_root
 
 
@@ -63,7 +62,6 @@ def main() -> None:
 
     usage: dict[str, dict[str, float]] = {}
     with locked_scratch("generate", f"{args.domain}-{args.kind}") as scratch:
-        quiet_libraries()
         setting = Setting(
             corpus, recordings.get(args.kind, {}), prompt, config.language, config.max_words,
             config.copy_ngram, config.seed,

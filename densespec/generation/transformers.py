@@ -13,7 +13,7 @@ from densespec.generation.chat import Request
 from densespec.generation.language_model import llm_location, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
-from densespec.retrieval.student import student_fingerprint
+from densespec.retrieval.student import quiet_libraries, student_fingerprint
 from densespec.runtime.answers import Answer
 
 
@@ -86,6 +86,7 @@ def load_engine(
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+    quiet_libraries()
     loading = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, padding_side="left", **loading)

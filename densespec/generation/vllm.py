@@ -15,7 +15,7 @@ from densespec.generation.chat import QUERY_SCHEMA, Request
 from densespec.generation.language_model import llm_location, write_in_shards
 from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
-from densespec.retrieval.student import student_fingerprint
+from densespec.retrieval.student import quiet_libraries, student_fingerprint
 from densespec.runtime.answers import Answer
 from densespec.runtime.scratch import die_with_parent
 
@@ -103,6 +103,7 @@ def replicas(arguments: Mapping[str, Any], count: int, devices: int) -> Ask:
     Raises:
         ValueError: too few GPUs for several copies.
     """
+    quiet_libraries()
     if count == 1:
         return _in_this_process(arguments)
     import torch

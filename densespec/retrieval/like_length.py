@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def by_length(
@@ -41,7 +42,7 @@ def _rows(features: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     used = mask[rows].any(dim=0).nonzero().flatten().tolist() or [0]
     return {
         name: value[rows, used[0] : used[-1] + 1]
-        if isinstance(value, Tensor) and value.shape[:2] == mask.shape
+        if getattr(value, "shape", ())[:2] == mask.shape
         else value
         for name, value in features.items()
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from densespec.generation.config import GenerateConfig
+from densespec.generation import embedding
 from densespec.generation.embedding import student_embedder, student_name
 from densespec.generation.english import base_form, gerund, third_person
 from densespec.generation.extractive import write as extractive
@@ -76,9 +77,10 @@ def test_reads_like_queries(model, tmp_path):
     assert all(asked[kind]["köln"] and asked[kind]["東京"] for kind in ("question", "title", "msmarco"))
 
 
-def test_kinds_share_shards_and_differ_in_their_spans(model, tmp_path):
+def test_kinds_share_shards_and_differ_in_their_spans(model, tmp_path, monkeypatch):
     first = list(extractive(DOCS, "question", setting(model, tmp_path)))
     shards = sorted(path.name for path in tmp_path.glob("*.npz"))
+    monkeypatch.setattr(embedding, "load_student", lambda **_: pytest.fail("the model is not needed again"))
     second = list(extractive(DOCS, "msmarco", setting(model, tmp_path)))
     assert shards == sorted(path.name for path in tmp_path.glob("*.npz"))
     assert {w.text for w in first}.isdisjoint({w.text for w in second})
