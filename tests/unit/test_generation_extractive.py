@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from densespec.generation.config import GenerateConfig
 from densespec.generation import embedding
+from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
 from densespec.generation.english import base_form, gerund, third_person
 from densespec.generation.extractive import write as extractive
