@@ -108,7 +108,8 @@ def main() -> None:
     fingerprint = args.code.read_text(encoding="utf-8").strip() if args.code.is_file() else ""
     read = [args.corpus / name for name in ("passages.parquet", "queries.jsonl", "dev.tsv")]
     key = digest(
-        fingerprint, config.model_dump(), student.model_dump(), student_fingerprint(student.model),
+        fingerprint, config.model_dump(), student.model_dump(exclude={"batch_tokens"}),
+        student_fingerprint(student.model),
         precision_of(untuned),
         [file_digest(path) for path in (args.lists, args.passage_embeddings, *read)],
     )  # fmt: skip

@@ -84,9 +84,9 @@ def load_engine(
     Raises:
         InputError: it cannot be had, or has no chat template.
     """
+    quiet_libraries()  # before the import, which reads what it sets
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-    quiet_libraries()
     loading = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(location, padding_side="left", **loading)

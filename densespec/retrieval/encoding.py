@@ -16,13 +16,11 @@ from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
 
 if TYPE_CHECKING:
-    import torch
     from sentence_transformers import SentenceTransformer
 
 Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
 SHARD_TEXTS = 256
-PACKED_TEXTS = 32
 
 
 def encode(
@@ -143,13 +141,14 @@ def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, tokens: 
 
     def run(rows: list[int], features: dict[str, Any]) -> tuple[list[int], Array, list[Array]]:
         with torch.inference_mode():
-            outputs = model(batch_to_device(features, model.device), task=task)
+            # a copy, to which modules add what they put out, so that a pass leaves nothing behind
+            outputs = model(batch_to_device(dict(features), model.device), task=task)
             vectors = outputs["sentence_embedding"][:, : model.truncate_dim].float().cpu().numpy()
             return rows, vectors, _token_states(outputs) if tokens else []
 
     vectors: list[Array] = [np.zeros(0)] * len(texts)
     states = list(vectors)
-    for rows, of_texts, of_tokens in _side_by_side(run, _passes(model, texts, task), model.device):
+    for rows, of_texts, of_tokens in _side_by_side(run, _passes(model, texts, task), _cores(model)):
         for place, row in enumerate(rows):
             vectors[row] = of_texts[place]
             if tokens:
@@ -164,15 +163,23 @@ def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, tokens: 
 def _passes(
     model: SentenceTransformer, texts: Sequence[str], task: str
 ) -> list[tuple[list[int], dict[str, Any]]]:
-    """Numbers of texts of like length, as many as the budget of tokens holds, and their features."""
+    """Numbers of texts, as many as the budget of tokens holds, and their features; the shortest first."""
     given = {"prompt": prompt_for(model, task), "task": task}
     features = model.preprocess(list(texts), **given)
+    budget = batch_tokens_of(model)
     if "attention_mask" in features:
-        groups = by_length(features, tokens=batch_tokens_of(model))
-        return [(rows.tolist(), group) for rows, group in groups]
-    # word vectors, or texts packed for flash attention
-    blocks = [range(len(texts))[start : start + PACKED_TEXTS] for start in range(0, len(texts), PACKED_TEXTS)]
-    return [(list(rows), model.preprocess([texts[row] for row in rows], **given)) for rows in blocks]
+        return [(rows.tolist(), group) for rows, group in by_length(features, tokens=budget)]
+    if "cu_seq_lens_q" not in features:  # word vectors
+        return [(list(range(len(texts))), features)]
+    blocks, used = [[0]], 0  # flash attention packs texts without padding
+    for row, length in enumerate(features["cu_seq_lens_q"].diff().tolist()):
+        used += length
+        if row and used > budget:
+            blocks.append([])
+            used = length
+        if row:
+            blocks[-1].append(row)
+    return [(rows, model.preprocess([texts[row] for row in rows], **given)) for rows in blocks]
 
 
 def _token_states(outputs: dict[str, Any]) -> list[Array]:
@@ -187,10 +194,25 @@ def _token_states(outputs: dict[str, Any]) -> list[Array]:
     return [of_text[mask].numpy() for of_text, mask in zip(states, masks, strict=True)]
 
 
+def _cores(model: SentenceTransformer) -> int:
+    """How many passes may run at a time: on a CPU one per core, if a pass leaves the model as it is."""
+    import torch
+
+    if model.device.type != "cpu":
+        return 1
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        # rotary positions of these types are computed anew for longer texts; code of others may do the like
+        rotary = str(getattr(config, "rope_parameters", None))
+        if hasattr(config, "auto_map") or "dynamic" in rotary or "longrope" in rotary:
+            return 1
+    return int(torch.get_num_threads())
+
+
 def _side_by_side(
-    run: Callable[..., Result], passes: Sequence[tuple[Any, ...]], device: torch.device
+    run: Callable[..., Result], passes: Sequence[tuple[Any, ...]], cores: int
 ) -> Iterator[Result]:
-    """Forward passes, on a CPU one per core at a time, the longest first.
+    """Forward passes, as many at a time as there are cores, the longest first.
 
     ``SentenceTransformer.encode`` makes one pass after the other, each on all cores, and each operation
     waits for the slowest of them. Small passes on one core each keep their activations in its cache, too.
@@ -198,11 +220,11 @@ def _side_by_side(
     import torch
 
     longest_first = list(zip(*reversed(passes), strict=True))
-    threads = torch.get_num_threads()
-    workers = min(threads, len(passes) // 2) if device.type == "cpu" else 1
-    if workers < 2:
+    workers = min(cores, len(passes))
+    if workers == 1:
         yield from map(run, *longest_first)
         return
+    threads = torch.get_num_threads()
     try:
         each = (threads // workers,)
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=each) as pool:

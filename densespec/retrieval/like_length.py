@@ -40,9 +40,10 @@ def _rows(features: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     """Features of some texts, without columns that are padding in all of them."""
     mask = features["attention_mask"]
     used = mask[rows].any(dim=0).nonzero().flatten().tolist() or [0]
-    return {
-        name: value[rows, used[0] : used[-1] + 1]
-        if getattr(value, "shape", ())[:2] == mask.shape
-        else value
-        for name, value in features.items()
-    }
+    cut = {}
+    for name, value in features.items():
+        shape = getattr(value, "shape", ())
+        if shape[:1] == mask.shape[:1]:  # something per text, as sentence-transformers tells it, too
+            value = value[rows]
+        cut[name] = value[:, used[0] : used[-1] + 1] if shape[:2] == mask.shape else value
+    return cut

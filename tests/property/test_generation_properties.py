@@ -26,6 +26,7 @@ from densespec.generation.words import (
 )
 from densespec.generation.writer import Setting
 from densespec.records import Passage
+from densespec.retrieval.config import StudentConfig
 from tests.tiny_models import WORDS, tiny_bi_encoder
 
 ENGLISH = st.sampled_from(
@@ -118,7 +119,8 @@ def model(tmp_path_factory):
 def test_with_a_real_encoder_shards_change_nothing(contents, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
     passages = [Passage(f"p{n}", title, text) for n, (title, text) in enumerate(contents)]
-    changes = {"embed": student_embedder({"model": str(model), "revision": None}, folder)}
+    student = StudentConfig(model=str(model), precision="float32")
+    changes = {"embed": student_embedder(student.model_dump(), folder)}
     for kind in ("question", "keywords"):
         assert checked(passages, kind, **changes) == checked(passages, kind, **changes)
 

@@ -210,6 +210,59 @@ def test_cores_side_by_side_give_the_bytes_of_one(folder, tmp_path, monkeypatch,
     assert next(first).read_bytes() == next(last).read_bytes()
 
 
+def test_texts_packed_for_flash_attention_keep_to_the_budget(monkeypatch):
+    """Packed texts have no mask, and cannot be cut out of a batch: they are tokenised again."""
+    import torch
+
+    class Packing:
+        batch_tokens, prompts = 10, {}
+
+        def preprocess(self, texts, **_):
+            lengths = torch.tensor([0, *map(len, texts)])
+            return {"input_ids": "".join(texts), "cu_seq_lens_q": lengths.cumsum(0)}
+
+    texts = ["aaaa", "bbb", "ccccc", "d" * 12, "", "eeeeeee", "fff"]
+    passes = encoding._passes(Packing(), texts, "query")
+    assert [rows for rows, _ in passes] == [[0, 1], [2], [3], [4, 5, 6]]
+    assert [features["input_ids"] for _, features in passes] == [
+        "aaaabbb", "ccccc", "d" * 12, "eeeeeeefff",
+    ]  # fmt: skip
+
+
+def test_static_word_vectors_are_tokenised_once(tmp_path, monkeypatch):
+    static = load_student(str(tiny_static(tmp_path / "static")))
+    calls = []
+    preprocess = static.preprocess
+    monkeypatch.setattr(
+        static, "preprocess", lambda *given, **options: calls.append(1) or preprocess(*given, **options)
+    )
+    found = encode(static, "f", TEXTS[:4], tmp_path / "a", task="query", label="x")
+    assert len(calls) == 1
+    expected = static.encode_query(TEXTS[:4], normalize_embeddings=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("rope_parameters", {"rope_type": "dynamic"}), ("rope_parameters", {"full": {"rope_type": "longrope"}}),
+     ("auto_map", {"AutoModel": "modeling.Model"})],
+)  # fmt: skip
+def test_a_model_that_a_pass_may_change_has_one_pass_at_a_time(model, monkeypatch, threads, name, value):
+    threads(3)
+    assert encoding._cores(model) == 3
+    monkeypatch.setattr(model[0].auto_model.config, name, value, raising=False)
+    assert encoding._cores(model) == 1
+
+
+def test_a_pass_leaves_nothing_behind(model, tmp_path, monkeypatch):
+    """Token vectors of a whole shard would fill the memory that the budget is to keep."""
+    kept = []
+    passes = encoding._passes
+    monkeypatch.setattr(encoding, "_passes", lambda *given: kept.extend(passes(*given)) or kept)
+    encode(model, "f", TEXTS, tmp_path, task="document", label="x")
+    assert kept and not any("token_embeddings" in features for _, features in kept)
+
+
 def test_a_pass_that_fails_on_a_core_of_its_own_ends_the_call(model, tmp_path, monkeypatch, threads):
     import torch
 

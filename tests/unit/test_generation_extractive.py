@@ -21,6 +21,7 @@ from densespec.generation.writer import Setting
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.records import Passage, passage_hash
+from densespec.retrieval.config import StudentConfig
 from stages import generate
 from tests.tiny_models import tiny_bi_encoder
 
@@ -54,7 +55,9 @@ def setting(model, folder, **changes) -> Setting:
         "max_words": 20,
         "copy_ngram": 6,
         "seed": 0,
-        "embed": student_embedder({"model": str(model), "revision": None}, folder),
+        "embed": student_embedder(
+            StudentConfig(model=str(model), precision="float32").model_dump(), folder
+        ),
         "student": "tiny",
         "parameters": GenerateConfig(),
         "scratch": Path(),
