@@ -14,6 +14,8 @@ stamp := .venv/installed-$(subst $(comma),-,$(EXTRAS))
 pins := $(foreach extra,vllm pyserini,$(if $(findstring $(extra),$(EXTRAS)),constraints-$(extra).txt)) constraints.txt
 # `python` in dvc.yaml and `densespec` are those of .venv
 export PATH := $(CURDIR)/$(bin):$(PATH)
+# where it is set, as in some containers, every process would compile anew what pip did not
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo scifact test lint clean
 

@@ -39,7 +39,7 @@ class Judged(NamedTuple):
         run = {}
         for query_id, passages, values in zip(self.query_ids, self.candidates, scores, strict=True):
             order = np.argsort(-values, kind="stable")
-            run[query_id] = [Scored(passages[place], float(values[place])) for place in order[:100]]
+            run[query_id] = [Scored(passages[place], float(values[place])) for place in order[:10]]
         return per_query(run, self.qrels, ["ndcg_at_10"])["ndcg_at_10"]
 
     def ndcg_at_10(self, scores: Sequence[Array]) -> float:
