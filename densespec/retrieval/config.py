@@ -31,7 +31,7 @@ class StudentConfig(BaseModel):
     batch_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="tokens per forward pass of encoding, padding included; null = 1024, on a GPU 16384",
+        description="tokens per forward pass of encoding, padding included; null = 512, on a GPU 16384",
     )
 
 

