@@ -273,7 +273,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> list[str]:
 
 
 def processor() -> str:
-    """Name of the processor."""
+    """Name of the processor, and the widest instructions that PyTorch uses on it: they decide its speed."""
+    import torch
+
+    amx = " and AMX" if torch.cpu.get_capabilities().get("amx_bf16") else ""
+    return f"{brand()} with {torch.backends.cpu.get_cpu_capability()}{amx}"
+
+
+def brand() -> str:
+    """What the processor calls itself."""
     if sys.platform == "darwin":
         done = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
         return done.stdout.strip()
