@@ -511,8 +511,9 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
         fingerprint = student_fingerprint(student["model"], student["revision"])
     else:
         # not the folder's digest: it is remembered, and the next experiment has the same folder
-        own = {name: student[name] for name in ("precision", "batch_tokens")}
-        model = load_student(str(folder), **own)
+        model = load_student(
+            str(folder), precision=student["precision"], batch_tokens=student["batch_tokens"]
+        )
         fingerprint = domain.read("distill")["fingerprint"]
     shards = Path(domain.environment["DENSESPEC_SCRATCH"]) / "encode"
     passages = read_array(domain.clone / "data" / "candidates" / domain.name / "passage_embeddings.npy")

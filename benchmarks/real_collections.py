@@ -276,7 +276,9 @@ def processor() -> str:
     """Name of the processor, and the widest instructions that PyTorch uses on it: they decide its speed."""
     import torch
 
-    amx = " and AMX" if torch.cpu.get_capabilities().get("amx_bf16") else ""
+    from densespec.runtime.devices import is_fast_in_bfloat16
+
+    amx = " and AMX" if is_fast_in_bfloat16(torch.device("cpu")) else ""
     return f"{brand()} with {torch.backends.cpu.get_cpu_capability()}{amx}"
 
 

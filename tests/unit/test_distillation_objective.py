@@ -162,8 +162,10 @@ def test_each_distinct_text_is_encoded_once_per_pass(model, monkeypatch, budget)
 
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
-@pytest.mark.parametrize(("budget", "most"), [(4096, 0.1), (1_000_000, 0.25)], ids=["cache", "no cache"])
-def test_padding_stays_under_a_share(model, monkeypatch, padding_side, budget, most):
+@pytest.mark.parametrize(
+    ("budget", "most", "least_passes"), [(4096, 0.1, 11), (1_000_000, 0.25, 5)], ids=["cache", "no cache"]
+)
+def test_padding_stays_under_a_share(model, monkeypatch, padding_side, budget, most, least_passes):
     """Lengths as in a corpus of paragraphs: log-normal, here cut at 128 tokens; short questions."""
     random = np.random.default_rng(0)
     passages = [" ".join(["file"] * int(n)) for n in np.clip(random.lognormal(3.8, 0.7, 600), 2, 200)]
@@ -189,7 +191,7 @@ def test_padding_stays_under_a_share(model, monkeypatch, padding_side, budget, m
     loss = ListwiseDistillation(model, lists, None, budget, TERMS)
     with torch.no_grad():
         loss(features(batch, "query", "document"), batch["label"])
-    assert passes > 4
+    assert passes >= least_passes
     assert most / 4 < 1 - tokens / cells < most
 
 

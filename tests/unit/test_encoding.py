@@ -210,7 +210,7 @@ def test_cores_side_by_side_give_the_bytes_of_one(folder, tmp_path, monkeypatch,
     assert next(first).read_bytes() == next(last).read_bytes()
 
 
-def test_texts_packed_for_flash_attention_keep_to_the_budget(monkeypatch):
+def test_texts_packed_for_flash_attention_keep_to_the_budget():
     """Packed texts have no mask, and cannot be cut out of a batch: they are tokenised again."""
     import torch
 

@@ -76,6 +76,7 @@ def test_settings_are_checked():
     for change in (
         {"depth": 1}, {"rrf_k": 0}, {"round_trip": -1}, {"unknown": 1},
         {"fusion": "sum"}, {"normalise": "rank"}, {"index": "pq"}, {"dense": {"x": {}}},
+        {"dense": {"x": {"model": "m", "batch_tokens": 0}}},
     ):  # fmt: skip
         with pytest.raises(ValidationError):
             MineConfig(**{**values, **change})
