@@ -2,9 +2,10 @@
 
 comma := ,
 PYTHON ?=
-# the demo takes the packages that there are, or the pipeline's alone
+# what was installed stays, if it is enough; else the pipeline's packages, with those of the tests unless for the demo
 there := $(subst -,$(comma),$(patsubst .venv/installed-%,%,$(firstword $(wildcard .venv/installed-*))))
-EXTRAS ?= $(if $(filter-out demo,$(or $(MAKECMDGOALS),help)),cpu$(comma)dev,$(or $(there),cpu))
+tested := $(if $(findstring dev,$(there)),$(there),cpu$(comma)dev)
+EXTRAS ?= $(if $(filter-out demo,$(or $(MAKECMDGOALS),help)),$(tested),$(or $(there),cpu))
 DATA ?=
 PYTEST_OPTIONS ?= -n 2 --dist loadgroup
 
@@ -26,8 +27,8 @@ help: ## this page
 	@printf '%s\n' 'variables, for example: make install PYTHON=/opt/python3.12/bin/python3.12' \
 	  '  PYTHON          interpreter of a new .venv (default: the first of python3.12, python3.11, python3' \
 	  '                  and python3.13 that runs and is 3.11 to 3.13)' \
-	  '  EXTRAS          parts of pyproject.toml to install (default: cpu,dev, for the demo alone cpu; also' \
-	  '                  cpu,pyserini,dev for tests with Lucene; after `make clean` also gpu,dev or gpu,vllm,dev)' \
+	  '  EXTRAS          parts of pyproject.toml to install (default: those that are, else cpu,dev, for the demo cpu;' \
+	  '                  also cpu,pyserini,dev for tests with Lucene; after `make clean` gpu,dev or gpu,vllm,dev)' \
 	  '  PYTEST_OPTIONS  default: -n 2 --dist loadgroup; for example: -x tests/unit' \
 	  '' \
 	  'afterwards: source .venv/bin/activate; dvc repro; densespec --help'

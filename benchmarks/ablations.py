@@ -422,7 +422,9 @@ def budgeted(
         else:
             folder = domain.figures.parent / f"{name}-{side}"
             save_query_encoder(domain.clone / "models" / domain.name / "specialised", folder)
-            options, start = ("--single-item",), (f"student.model=../{folder.name}",)
+            # the first side's lists again: an experiment begins with the default recipe's
+            options = ("--single-item", f"select@{domain.name}")
+            start = (f"student.model=../{folder.name}",)
     return spent
 
 
@@ -494,6 +496,7 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
     from densespec.evaluation.measures import measure_run
     from densespec.evaluation.runs import as_run, dense_lists, model_side
     from densespec.io.arrays import read_array
+    from densespec.retrieval.config import StudentConfig
     from densespec.retrieval.encoding import encode
     from densespec.retrieval.student import load_student, quiet_libraries, student_fingerprint
 
@@ -511,9 +514,7 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
         fingerprint = student_fingerprint(student["model"], student["revision"])
     else:
         # not the folder's digest: it is remembered, and the next experiment has the same folder
-        model = load_student(
-            str(folder), precision=student["precision"], batch_tokens=student["batch_tokens"]
-        )
+        model = load_student(str(folder), **StudentConfig(**student).of_trained())
         fingerprint = domain.read("distill")["fingerprint"]
     shards = Path(domain.environment["DENSESPEC_SCRATCH"]) / "encode"
     passages = read_array(domain.clone / "data" / "candidates" / domain.name / "passage_embeddings.npy")

@@ -281,22 +281,22 @@ def by_densespec_tokens(model: SentenceTransformer, budget: int, folder: Path) -
 def by_budget(model: SentenceTransformer, budget: int, folder: Path) -> Encode:
     """Batches of like length that hold up to ``budget`` tokens, padding included."""
     import torch
+    from sentence_transformers.util import batch_to_device
 
     from densespec.retrieval.encoding import prompt_for
-
-    tokenizer = model.tokenizer
+    from densespec.retrieval.like_length import by_length
 
     def encode(texts: Sequence[str], task: str) -> Array:
-        prompt = prompt_for(model, task)
-        ids = tokenizer(
-            [prompt + text for text in texts], truncation=True, max_length=model.max_seq_length
-        )["input_ids"]  # fmt: skip
-        vectors: list[Any] = [None] * len(ids)
-        for rows in batches([len(row) for row in ids], budget):
-            features = tokenizer.pad({"input_ids": [ids[row] for row in rows]}, return_tensors="pt")
+        prompt, limit = prompt_for(model, task), model.max_seq_length
+        features = model.tokenizer(
+            [prompt + text for text in texts],
+            truncation=True, max_length=limit, padding=True, return_tensors="pt",
+        )  # fmt: skip
+        vectors: list[Any] = [None] * len(texts)
+        for rows, group in reversed(by_length(features, tokens=budget)):
             with torch.inference_mode():
-                found = model(dict(features.to(model.device)))["sentence_embedding"]
-            for row, vector in zip(rows, found.float().cpu().numpy(), strict=True):
+                found = model(batch_to_device(group, model.device))["sentence_embedding"]
+            for row, vector in zip(rows.tolist(), found.float().cpu().numpy(), strict=True):
                 vectors[row] = vector
         return unit(np.stack(vectors))
 
@@ -387,21 +387,6 @@ CONTENDERS: dict[str, Callable[[SentenceTransformer, int, Path], Encode]] = {
 
 #: Contenders whose encoder does not compute in float32 → params student.precision.
 PRECISION = {"densespec": "auto", "densespec-tokens": "auto", "budget-bf16": "bfloat16"}
-
-
-def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Row numbers, the longest texts first; each batch holds ``budget`` tokens with padding, or one text.
-
-    Args:
-        lengths: tokens per text.
-        budget: tokens per batch.
-    """
-    found: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if not found or (len(found[-1]) + 1) * lengths[found[-1][0]] > budget:
-            found.append([])
-        found[-1].append(row)
-    return found
 
 
 def row(contender: str, result: dict[str, Any], first: dict[str, Any]) -> list[str]:

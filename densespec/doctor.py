@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from densespec.errors import InputError
 from densespec.io.params import Config, load_section, read_yaml
-from densespec.profile import Profile, profiles
+from densespec.profile import Keys, Profile, profiles, value_of
 from densespec.repository import repository_root
 from densespec.retrieval.dense import has_gpu
 from densespec.retrieval.lucene import JAVA, java_version
@@ -38,6 +38,8 @@ examples:
 OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
 #: Of densespec.teaching, whose import would load what is checked here.
 TEACHERS = ("hybrid", "cross-encoder", "finetuned", "seq2seq", "causal", "listwise-llm")
+#: Of densespec.generation, those that ask a language model.
+MODEL_WRITERS = ("transformers", "openai", "vllm")
 #: Of densespec.mining; "gpu" is the flat and the ivf one on GPUs.
 INDEXES = ("flat", "hnsw", "ivf", "gpu")
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
@@ -100,6 +102,8 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         root: repository.
         network: also ask the DVC remote, the MLflow server and the model hub.
     """
+    hub = _guarded("model hub", False, lambda: model_hub(network))
+    ask = network and hub.state == OK  # else every model would wait for it in vain
     checks: list[tuple[str, bool, Callable[[], Component]]] = [
         ("python", True, python),
         ("torch", True, torch_backend),
@@ -107,11 +111,11 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("faiss", True, faiss_library),
         *((f"index {kind}", False, partial(index, kind)) for kind in INDEXES),
         ("ir-measures", True, lambda: package("ir-measures", required=True)),
-        ("student", True, lambda: student(root)),
+        ("student", True, lambda: student(root, ask)),
         ("retriever bm25s", True, lambda: package("bm25s", required=True)._replace(name="retriever bm25s")),
         ("retriever lucene", _lucene_is_used(root), lambda: lucene(required=_lucene_is_used(root))),
-        *_further_models(root),
-        *((f"teacher {name}", False, partial(teacher, root, name)) for name in TEACHERS),
+        *_further_models(root, ask),
+        *((f"teacher {name}", False, partial(teacher, root, name, ask)) for name in TEACHERS),
         ("git", True, lambda: git(root)),
         ("dvc", True, lambda: package("dvc", required=True)),
         ("dvc remote", False, lambda: dvc_remote(root, network)),
@@ -119,12 +123,10 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("mlflow", False, lambda: mlflow_store(root, network)),
         ("writer recorded", False, lambda: Component("writer recorded", OK, "nothing to install")),
         ("writer extractive", False, lambda: Component("writer extractive", OK, "nothing to install")),
-        ("writer transformers", False, transformers_writer),
-        ("writer openai", False, openai_writer),
-        ("writer vllm", False, vllm_writer),
+        *((f"writer {name}", False, partial(writer, root, name, ask)) for name in MODEL_WRITERS),
         ("peft", False, lambda: package("peft", extra="lora", note=" for distill.lora_rank")),
-        ("model hub", False, lambda: model_hub(network)),
-        *_profiles(root),
+        ("model hub", False, lambda: hub),
+        *_profiles(root, ask),
     ]
     return [_guarded(name, required, check) for name, required, check in checks]
 
@@ -218,18 +220,19 @@ def index(kind: str) -> Component:
     return Component(name, UNUSABLE, f"{found.detail} sees no GPU", remedy)
 
 
-def student(root: Path) -> Component:
+def student(root: Path, ask: bool = False) -> Component:
     """The student that params.yaml names: packaged, a folder, or from the hub."""
     from densespec.retrieval.config import StudentConfig
     from densespec.retrieval.student import PACKAGED_MODELS
 
-    name = next(iter(PACKAGED_MODELS))
+    name, revision = next(iter(PACKAGED_MODELS)), None
     if (root / "params.yaml").is_file():
-        name = str(_configured(root, "student", StudentConfig).model)
-    return _model(f"student {name}", name, required=True)
+        config = _configured(root, "student", StudentConfig)
+        name, revision = config.model, config.revision
+    return _model(f"student {name}", name, revision, ask, required=True)
 
 
-def teacher(root: Path, name: str) -> Component:
+def teacher(root: Path, name: str, ask: bool = False) -> Component:
     """A teacher, with the model that params.yaml names for it."""
     from densespec.teaching.config import ScoreConfig, TeacherFinetuneConfig
 
@@ -237,23 +240,37 @@ def teacher(root: Path, name: str) -> Component:
     if name == "hybrid":
         return Component(part, OK, "of the student and BM25")
     if name == "finetuned":
-        start = ""
+        start, revision = "", None
         if (root / "params.yaml").is_file():
-            start = str(_configured(root, "teacher_finetune", TeacherFinetuneConfig).model)
+            finetune = _configured(root, "teacher_finetune", TeacherFinetuneConfig)
+            start, revision = finetune.model, finetune.revision
         if not start:
             return Component(part, UNCHECKED, "teacher_finetune.model names none")
-        return _model(f"{part} from {start}", start)
+        return _model(f"{part} from {start}", start, revision, ask)
     section = name.replace("-", "_")
-    model = ""
+    config = None
     if (root / "params.yaml").is_file():
-        model = str(getattr(_configured(root, "score", ScoreConfig), section).model)
-    if not model:
+        config = getattr(_configured(root, "score", ScoreConfig), section)
+    if config is None or not config.model:
         return Component(part, UNCHECKED, f"score.{section}.model names none")
-    return _client(f"{part} {model}") if name == "listwise-llm" else _model(f"{part} {model}", model)
+    part = f"{part} {config.model}"
+    if name == "listwise-llm":
+        return _client(part, "score.listwise_llm", config.base_url)
+    return _model(part, config.model, config.revision, ask)
 
 
-def _model(part: str, name: str, required: bool = False) -> Component:
-    """A model by its name in params: packaged, a folder, or from the hub."""
+def _model(
+    part: str, name: str, revision: str | None = None, ask: bool = False, *, required: bool = False
+) -> Component:
+    """A model by its name in params: packaged, a folder, or from the hub.
+
+    Args:
+        part: name of the row.
+        name: of the model.
+        revision: of a hub model.
+        ask: the hub, about a model that is not in the local cache.
+        required: whether the pipeline needs it.
+    """
     from densespec.retrieval.student import PACKAGED_MODELS, model_location
 
     try:
@@ -268,16 +285,39 @@ def _model(part: str, name: str, required: bool = False) -> Component:
         return Component(part, OK, f"{kind}, weights {sum(sizes) / 1e6:.0f} MB", required=required)
     from huggingface_hub import try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+    cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    if isinstance(cached, str) and any(Path(cached).parent.rglob("*.safetensors")):
         return Component(part, OK, "from the hub, in the local cache", required=required)
     if _offline():
         remedy = "unset it for the first run, or name a folder"
         return Component(part, UNUSABLE, "not in the local cache, HF_HUB_OFFLINE is set", remedy, required)
+    if ask:
+        return _on_the_hub(part, name, revision, required)
     missing = "from the hub, not in the local cache: downloaded at first use"
     return Component(part, UNCHECKED, missing, required=required)
 
 
-def _further_models(root: Path) -> list[tuple[str, bool, Callable[[], Component]]]:
+def _on_the_hub(part: str, name: str, revision: str | None, required: bool) -> Component:
+    """Whether the hub has weights of a model that are not refused once it is downloaded."""
+    from huggingface_hub import model_info
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    found = _in_time(lambda: model_info(name, revision=revision, timeout=NETWORK_SECONDS))
+    if isinstance(found, RepositoryNotFoundError | RevisionNotFoundError):
+        remedy = "check id and revision; a private or gated model needs `hf auth login` or HF_TOKEN"
+        return Component(part, UNUSABLE, f"the hub refuses it ({type(found).__name__})", remedy, required)
+    if isinstance(found, Exception):
+        silent = f"the hub does not say what it has of it ({type(found).__name__})"
+        return Component(part, UNCHECKED, silent, required=required)
+    if not any(file.rfilename.endswith(".safetensors") for file in found.siblings or []):
+        remedy = "convert it once (save_pretrained writes safetensors), name that folder (docs/profiles.md)"
+        why = "no *.safetensors on the hub, and other weights are refused"
+        return Component(part, UNUSABLE, why, remedy, required)
+    missing = "on the hub with safetensors, not in the local cache: downloaded at first use"
+    return Component(part, UNCHECKED, missing, required=required)
+
+
+def _further_models(root: Path, ask: bool) -> list[tuple[str, bool, Callable[[], Component]]]:
     """A check for each model of params mine.dense; those that mine.retrievers names are required."""
     from densespec.mining.config import MineConfig
 
@@ -290,7 +330,7 @@ def _further_models(root: Path) -> list[tuple[str, bool, Callable[[], Component]
             f"retriever {name}",
             name in config.retrievers,
             partial(
-                _model, f"retriever {name} ({entry.model})", entry.model,
+                _model, f"retriever {name} ({entry.model})", entry.model, entry.revision, ask,
                 required=name in config.retrievers,
             ),
         )
@@ -418,23 +458,52 @@ def lucene(*, required: bool = False) -> Component:
     return Component(name, UNUSABLE, f"{found.detail}, {why}", remedy, required)
 
 
+def writer(root: Path, name: str, ask: bool = False) -> Component:
+    """A query writer of :data:`MODEL_WRITERS`; where params name it, with the model that they name for it."""
+    from densespec.generation.config import GenerateConfig
+
+    config = GenerateConfig()
+    if (root / "params.yaml").is_file():
+        config = _configured(root, "generate", GenerateConfig)
+    checks = {"transformers": transformers_writer, "vllm": vllm_writer}
+    found = openai_writer(config.openai.base_url) if name == "openai" else checks[name]()
+    if found.state != OK or name not in config.writers:
+        return found
+    llm = config.llm
+    if not llm.model:
+        remedy = f"name it, or take {name} off generate.writers"
+        return Component(found.name, UNUSABLE, f"{found.detail}, generate.llm.model names none", remedy)
+    if name == "openai":
+        return found._replace(name=f"{found.name} {llm.model}")
+    model = _model(f"{found.name} {llm.model}", llm.model, llm.revision, ask)
+    return model._replace(detail=f"{found.detail}, {model.detail}")
+
+
 def transformers_writer() -> Component:
     """Query writer ``transformers``: a language model in this process."""
     return package("transformers")._replace(name="writer transformers")
 
 
-def openai_writer() -> Component:
-    """Query writer ``openai``: its client, and whether there is a key."""
-    return _client("writer openai")
+def openai_writer(base_url: str = "") -> Component:
+    """Query writer ``openai``: its client, and whether there is a key or an endpoint of one's own."""
+    return _client("writer openai", "generate.openai", base_url)
 
 
-def _client(part: str) -> Component:
+def _client(part: str, section: str, base_url: str) -> Component:
+    """What asks an endpoint, and whether it would start: see :func:`endpoint_and_key`."""
+    from densespec.runtime.endpoint import endpoint_and_key
+
     found = package("openai", extra="client")._replace(name=part)
     if found.state != OK:
         return found
-    key = "OPENAI_API_KEY is set" if os.environ.get("OPENAI_API_KEY") else "OPENAI_API_KEY is not set"
-    remedy = "" if os.environ.get("OPENAI_API_KEY") else "export OPENAI_API_KEY=…, if your endpoint wants one"
-    return found._replace(detail=f"{found.detail}, {key}", remedy=remedy)
+    try:
+        endpoint_and_key(base_url, section)
+    except InputError as error:
+        return Component(part, UNUSABLE, f"{found.detail}, {error.where}: {error.found}", error.remedy)
+    if os.environ.get("OPENAI_API_KEY"):
+        return found._replace(detail=f"{found.detail}, OPENAI_API_KEY is set")
+    remedy = "export OPENAI_API_KEY=…, if your endpoint wants one"
+    return found._replace(detail=f"{found.detail}, OPENAI_API_KEY is not set", remedy=remedy)
 
 
 def vllm_writer() -> Component:
@@ -470,29 +539,38 @@ def _offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
-def _profiles(root: Path) -> list[tuple[str, bool, Callable[[], Component]]]:
+def _profiles(root: Path, ask: bool) -> list[tuple[str, bool, Callable[[], Component]]]:
     try:
         found = profiles(root)
     except InputError:  # `densespec profile` explains the mistake
         return []
     return [
-        (f"profile {name}", False, partial(usable_profile, f"profile {name}", each, root))
+        (f"profile {name}", False, partial(usable_profile, f"profile {name}", each, root, ask))
         for name, each in found.items()
     ]
 
 
-def usable_profile(name: str, profile: Profile, root: Path) -> Component:
+def usable_profile(name: str, profile: Profile, root: Path, ask: bool = False) -> Component:
     """Whether this machine has what a profile needs: packages, models, memory, disk, GPU.
 
     Args:
         name: of the row.
         profile: its values, and what its file says about it.
         root: repository, on whose disk there has to be room.
+        ask: the hub, about models that are not in the local cache.
     """
     values = profile.parsed()
-    checks = {"transformers": transformers_writer, "openai": openai_writer, "vllm": vllm_writer}
-    parts = [checks[writer]() for writer in values.get(("generate", "writers"), []) if writer in checks]
-    parts += [_model(model, model) for keys, model in values.items() if keys[-1] == "model" and model]
+    parts = _clients(values, root)
+    writers = values.get(("generate", "writers"), [])
+    checks = {"transformers": transformers_writer, "vllm": vllm_writer}
+    local = [checks[name]() for name in writers if name in checks]
+    parts += local
+    served = {("score", "listwise_llm", "model"), *([] if local else [("generate", "llm", "model")])}
+    parts += [
+        _model(model, model, values.get((*keys[:-1], "revision")), ask)
+        for keys, model in values.items()
+        if keys[-1] == "model" and model and keys not in served
+    ]
     about = profile.about
     parts += [gpu(about.gpu_gb)] if about.gpu_gb else []
     parts += [room("memory", memory(), about.memory_gb)]
@@ -506,6 +584,21 @@ def usable_profile(name: str, profile: Profile, root: Path) -> Component:
     if unchecked:
         return Component(name, UNCHECKED, f"downloads at first use: {', '.join(unchecked)}")
     return Component(name, OK, about.needs)
+
+
+def _clients(values: Mapping[Keys, Any], root: Path) -> list[Component]:
+    """What asks the endpoints that a profile takes; their addresses may be left to params.yaml."""
+    sections = []
+    if "openai" in values.get(("generate", "writers"), []):
+        sections += [("writer openai", "generate", "openai")]
+    if "listwise-llm" in values.get(("teachers",), []):
+        sections += [("teacher listwise-llm", "score", "listwise_llm")]
+    found = []
+    for part, *section in sections:
+        keys = (*section, "base_url")
+        own = values[keys] if keys in values else value_of(read_yaml(root / "params.yaml"), keys)
+        found.append(_client(part, ".".join(section), own or ""))
+    return found
 
 
 def memory() -> int:

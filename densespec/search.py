@@ -125,7 +125,7 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
             found=" × ".join(str(size) for size in vectors.shape),
             remedy=f"corpus or student changed since: dvc repro mine@{domain}",
         )
-    specialised = load_student(str(folder), precision=config.precision, batch_tokens=config.batch_tokens)
+    specialised = load_student(str(folder), **config.of_trained())
     own = vectors
     if model_side(folder) == "both":
         own = encode(

@@ -9,6 +9,7 @@ last checkpoint.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -51,6 +52,8 @@ def main() -> None:
     start_processes(config.processes, "stages.distill")
     first = is_first_process()  # the others only train
     started = time.monotonic()
+    # every step tokenises its texts, and a GPU would wait for one core; nothing forks, which it is off for
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     quiet_libraries()
     import torch
 

@@ -96,7 +96,7 @@ def main() -> None:
                 lists[row] = model_lists(
                     folder, wanted, [queries[query_id].text for query_id in wanted], contents, untuned,
                     depth=config.depth, shards=scratch_root() / "encode",
-                    precision=student.precision, batch_tokens=student.batch_tokens, label=row,
+                    loading=student.of_trained(), label=row,
                 )  # fmt: skip
         lists["bm25"] = written_lists(args.candidates / "bm25.parquet")
         lists["hybrid"] = fused_lists(lists["untuned"], lists["bm25"], config.depth, config.fusion_k)

@@ -62,8 +62,7 @@ def main() -> None:
             lists["untuned"] = dense_lists(judged, vectors["query"], vectors["document"], config.depth)
             lists["specialised"] = model_lists(
                 args.specialised, judged, texts, contents, vectors["document"],
-                depth=config.depth, shards=shards, precision=student.precision,
-                batch_tokens=student.batch_tokens, label="specialised",
+                depth=config.depth, shards=shards, loading=student.of_trained(), label="specialised",
             )  # fmt: skip
     runs = {row: as_run(listed, passages["id"], config.depth) for row, listed in lists.items()}
     block = assess(

@@ -20,7 +20,7 @@ from densespec.generation.kinds import prompt_of_kind, require_known_kinds
 from densespec.generation.prompt import Prompt, read_prompt
 from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
-from densespec.generation.registry import WRITERS
+from densespec.generation.registry import LANGUAGE_MODELS, WRITERS
 from densespec.generation.writer import Setting
 from densespec.generation.writing import counts, sample, write_queries
 from densespec.io.atomic import replacing_folder
@@ -28,6 +28,7 @@ from densespec.io.jsonl import write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import passages_of, read_table
 from densespec.retrieval.config import StudentConfig
+from densespec.runtime.progress import say
 from densespec.runtime.scratch import locked_scratch, scratch_root
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--passages", type=Path, required=True, help="passages.parquet of stage corpus")
     parser.add_argument("--recordings", type=Path, required=True, help="recordings.jsonl of stage corpus")
     parser.add_argument("--prompt", type=Path, required=True, help="the kind's, of stage prompt")
-    parser.add_argument("--licence-from", type=Path, required=True, help="the domain's source.yaml")
+    parser.add_argument("--licence-from", type=Path, required=True, help="card.yaml of stage corpus")
     parser.add_argument("--out", type=Path, required=True, help="folder for the dataset and its card")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file for counts")
     args = parser.parse_args()
@@ -53,6 +54,13 @@ def main() -> None:
     )
     if prompt is None:
         print(f"{args.domain} leaves {args.kind} queries out, or has no prompt for them: none are written")
+    asks = [name for name in config.writers if name in LANGUAGE_MODELS]
+    english_examples = prompt and prompt.examples and config.llm.examples and args.kind not in config.examples
+    if asks and english_examples and not config.language.startswith("en"):
+        say(
+            f"warning: {asks[0]} is asked for queries in '{config.language}' and shown English ones: bring "
+            f"generate.examples.{args.kind} in that language, or set generate.llm.examples to 0"
+        )
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
     corpus = passages_of(table)

@@ -102,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
     endpoint: Endpoint
 
     def do_POST(self) -> None:
-        """Answer a chat completion, or commit a fault: a status, hang, truncated, cut, page, refused."""
+        """Answer a chat completion, or commit a fault: a status, hang, truncated, cut, page, refused, busy
+        (429 without a time to wait), no-credit."""
         endpoint = self.endpoint
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         with endpoint.lock:
@@ -126,6 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault == "refused":
             self._send(400, json.dumps({"error": {"message": "filtered", "code": "content_filter"}}))
+        elif fault == "busy":
+            self._send(429, json.dumps({"error": {"message": "too many requests"}}))
+        elif fault == "no-credit":
+            error = {"message": "You exceeded your quota", "type": "insufficient_quota", "code": None}
+            self._send(429, json.dumps({"error": error}))
         elif fault.isdigit():
             message = f"status {fault}, for {self.headers['authorization']}"
             headers = {"Retry-After": "1"} if fault == "429" else {}

@@ -1,4 +1,6 @@
-"""LoRA (Hu et al. 2021) by peft: small matrices beside every linear layer are trained, nothing else.
+"""LoRA (Hu et al. 2021) by peft: small matrices beside every linear layer of the transformer are trained.
+
+Nothing else is: a Dense layer behind the pooling stays as it is.
 
 Checkpoints hold the adapter alone. The saved student has it merged into its weights, so that it loads
 without peft.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from densespec.retrieval.student import forget_last_call
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import nn
 
 #: Says how a model folder was made: side, base student.
 NOTE = "densespec.json"
@@ -39,7 +41,7 @@ def save_student(
     model = trained
     if side == "query":
         router = Router.for_query_document(
-            query_modules=list(trained.children()), document_modules=list(untuned.children())
+            query_modules=_encoder(trained, "query"), document_modules=_encoder(untuned, "document")
         )
         model = SentenceTransformer(
             modules=[router],
@@ -49,4 +51,16 @@ def save_student(
             device=str(trained.device),
         )
     model.save_pretrained(str(path), create_model_card=False)
+    for code in path.glob("*/*.py"):  # that a student brings: transformers looks for it beside the encoders
+        shutil.copyfile(code, path / code.name)
     write_json(path / NOTE, {"side": side, "student": student})
+
+
+def _encoder(model: SentenceTransformer, task: str) -> list[nn.Module]:
+    """The modules that encode one side: of a student that was specialised before, its encoder for it."""
+    from sentence_transformers.base.modules import Router
+
+    first, *others = model.children()
+    if isinstance(first, Router) and task in first.sub_modules:
+        return [*first.sub_modules[task], *others]
+    return [first, *others]

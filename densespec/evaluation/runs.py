@@ -76,8 +76,7 @@ def model_lists(
     *,
     depth: int,
     shards: Path,
-    precision: str,
-    batch_tokens: int | None,
+    loading: Mapping[str, Any],
     label: str,
 ) -> Lists:
     """Top passages of a trained model; passages are encoded again only where it changed their encoder.
@@ -90,12 +89,11 @@ def model_lists(
         untuned_passages: float32 (passages, dimension) of the untuned model, length 1.
         depth: list length (passages).
         shards: the encoder's scratch folder.
-        precision: of its matrix products (:func:`~densespec.retrieval.student.load_student`).
-        batch_tokens: of a forward pass (the same).
+        loading: :meth:`~densespec.retrieval.config.StudentConfig.of_trained` of its student.
         label: what the progress line says.
     """
     side = model_side(folder)
-    model = load_student(str(folder), precision=precision, batch_tokens=batch_tokens)
+    model = load_student(str(folder), **loading)
     fingerprint = student_fingerprint(str(folder))
     passages = untuned_passages
     if side == "both":

@@ -49,7 +49,7 @@ def write_in_shards(
         setting.scratch, decides, answer, shard_size=llm.shard_size, label=f"{name} {kind}"
     )
     given = answers(requests)
-    setting.usage[name] = answers.usage() | {"seconds": sum(one.seconds for one in given)}
+    setting.usage[name] = answers.usage() | {"seconds": answers.seconds()}
     model = student_name(llm.model, llm.revision)
     for passage, one in zip(passages, given, strict=True):
         text, cut = one.text, one.cut

@@ -12,3 +12,5 @@ WRITERS: dict[str, QueryWriter] = {
     "openai": openai.write,
     "vllm": vllm.write,
 }
+#: Writers that ask a language model, with instruction and examples.
+LANGUAGE_MODELS = ("transformers", "openai", "vllm")

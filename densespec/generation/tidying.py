@@ -9,8 +9,9 @@ import json
 import re
 from typing import NamedTuple
 
-#: Reasoning that some models print first; without its end, the answer was never reached.
-THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+#: Reasoning that some models print first; without its end, the answer was never reached. Its beginning is
+#: missing where the chat template wrote it, as part of the prompt.
+THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)|\A.*</think>", re.DOTALL | re.IGNORECASE)
 #: A bullet, a heading, a quotation mark of Markdown, a number. Of "N." only 1, which a single answer
 #: gets: other languages write ordinals and dates so ("24. Dezember").
 MARKER = re.compile(r"(?:[-*+•–>]|#{1,6}|\(?\d{1,2}\)|1\.)\s+")

@@ -15,6 +15,8 @@ from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import quiet_libraries, student_fingerprint
 from densespec.runtime.answers import Answer
+from densespec.runtime.devices import is_out_of_memory
+from densespec.runtime.progress import say
 
 
 class Engine(NamedTuple):
@@ -135,16 +137,13 @@ def answers(
         requests: any number.
         temperature: of sampling; 0 takes the likeliest token.
         max_tokens: longest answer.
-        batch_size: requests per forward pass.
+        batch_size: requests per forward pass; fewer from where memory did not hold them.
         template_options: for the chat template.
 
     Raises:
-        InputError: a prompt that leaves no room for its answer.
+        InputError: a prompt that leaves no room for its answer, or memory does not hold a single one.
     """
-    import torch
-    from transformers import LogitsProcessorList
-
-    model, tokenizer = engine.model, engine.tokenizer
+    tokenizer = engine.tokenizer
     prompts = [
         tokenizer.apply_chat_template(
             request.messages, add_generation_prompt=True, tokenize=True, return_dict=True, **template_options
@@ -160,21 +159,69 @@ def answers(
         )
     given: list[Answer] = [Answer("", 0, 0)] * len(requests)
     order = sorted(range(len(requests)), key=lambda number: -len(prompts[number]))
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        inputs = tokenizer.pad({"input_ids": [prompts[n] for n in batch]}, return_tensors="pt")
+    while order:
+        batch = order[:batch_size]
         draws = np.stack([np.random.default_rng(requests[n].seed).random(max_tokens) for n in batch])
-        width = inputs["input_ids"].shape[1]
-        with torch.inference_mode():
-            outputs = model.generate(
-                **inputs.to(model.device), max_new_tokens=max_tokens, do_sample=False,
-                logits_processor=LogitsProcessorList([_Sampler(draws, temperature, width)]),
-            )  # fmt: skip
-        for number, tokens in zip(batch, outputs[:, width:].tolist(), strict=True):
+        drawn = _drawn(engine, [prompts[n] for n in batch], draws, temperature)
+        if drawn is None:
+            batch_size = _halved(len(batch), prompts[batch[0]])
+            continue
+        order = order[batch_size:]
+        for number, tokens in zip(batch, drawn, strict=True):
             end = next((place + 1 for place, token in enumerate(tokens) if token in engine.stops), None)
             text = tokenizer.decode(tokens[:end], skip_special_tokens=True)
             given[number] = Answer(text, len(prompts[number]), len(tokens[:end]), cut=end is None)
     return given
+
+
+def _drawn(
+    engine: Engine, prompts: Sequence[list[int]], draws: np.ndarray[Any, Any], temperature: float
+) -> list[list[int]] | None:
+    """Tokens of a batch's answers, filled up to the longest; None where memory does not hold the batch.
+
+    Args:
+        engine: the model.
+        prompts: token ids.
+        draws: uniform numbers (prompts, most tokens of an answer).
+        temperature: see :func:`answers`.
+    """
+    import torch
+    from transformers import LogitsProcessorList
+
+    inputs = engine.tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(engine.model.device)
+    width = inputs["input_ids"].shape[1]
+    try:
+        with torch.inference_mode():
+            outputs = engine.model.generate(
+                **inputs, max_new_tokens=draws.shape[1], do_sample=False,
+                logits_processor=LogitsProcessorList([_Sampler(draws, temperature, width)]),
+            )  # fmt: skip
+        answers: list[list[int]] = outputs[:, width:].tolist()
+        return answers
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # outside of the handler nothing holds the batch's tensors any more
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _halved(batch_size: int, longest: Sequence[int]) -> int:
+    """Half of a batch that memory did not hold.
+
+    Raises:
+        InputError: it is a single request.
+    """
+    if batch_size == 1:
+        raise InputError(
+            "params.yaml: generate.transformers",
+            expected="memory for a single answer",
+            found=f"out of memory with one prompt of {len(longest)} tokens",
+            remedy="lower generate.llm.passage_chars or examples, or take a smaller model or a larger device",
+        )
+    say(f"out of memory: batches of at most {batch_size // 2} requests from here on")
+    return batch_size // 2
 
 
 class _Sampler:

@@ -40,7 +40,7 @@ def survival(dropped: Mapping[str, int], funnel: Mapping[str, int]) -> Survival:
 def quality_section(
     generate: Mapping[str, Mapping[str, Any]], select: Mapping[str, Any], kinds: Sequence[str]
 ) -> Html:
-    """Two tables with a row per kind, and what the filters on the text dropped.
+    """Three tables with a row per kind: the texts, what is left of them, what was dropped on its text.
 
     Args:
         generate: kind → metrics of the stage generate, with ``usage`` (writer → ``prompt_tokens``,
@@ -130,17 +130,30 @@ def _survival_table(left: Mapping[str, Survival], costs: Mapping[str, Mapping[st
 
 
 def _dropped(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) -> Html:
-    reasons: Counter[str] = Counter()
+    """Queries per kind and reason of the stage generate; reasons that dropped none are left out."""
+    total: Counter[str] = Counter()
     for kind in kinds:
-        reasons.update(generate[kind].get("dropped", {}))
+        total.update(generate[kind].get("dropped", {}))
+    reasons = [reason for reason, lost in total.most_common() if lost]
+    lines = [
+        [words(kind), *(count(generate[kind].get("dropped", {}).get(reason, 0)) for reason in reasons)]
+        for kind in kinds
+    ]
+    lost = table(["Kind", *map(words, reasons)], lines, label="Queries dropped on their text")
     tidied = sum(generate[kind].get("tidied", 0) for kind in kinds)
-    lost = ", ".join(f"{count(lost)} {words(reason)}" for reason, lost in reasons.most_common() if lost)
-    said = f"Dropped on their text: {lost or 'none'}."
+    said = "Dropped on their text:" if reasons else "Dropped on their text: none."
+    above = ""
     if tidied:
-        said += f" {count(tidied)} answers had something around the query, which was taken off"
-        above = sum(generate[kind].get("preambles", 0) for kind in kinds)
-        said += f", {count(above)} of them a preamble." if above else "."
-    return tag("p", said, cls="soft")
+        above = f"{count(tidied)} answers had something around the query, which was taken off"
+        preambles = sum(generate[kind].get("preambles", 0) for kind in kinds)
+        above += f", {count(preambles)} of them a preamble." if preambles else "."
+    return join(
+        [
+            tag("p", said, cls="soft"),
+            *([lost] if reasons else []),
+            *([tag("p", above, cls="soft")] if above else []),
+        ]
+    )
 
 
 def _share(value: float | None) -> str:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class PromptsConfig(BaseModel):
+    """``prompts`` of a bi-encoder: what is put before its texts, the space behind included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str | None = Field(default=None, description="before queries; null for the model's own")
+    document: str | None = Field(default=None, description="before passages; null for the model's own")
 
 
 class StudentConfig(BaseModel):
@@ -20,6 +29,9 @@ class StudentConfig(BaseModel):
         description="cut texts at this many tokens; null for the model's own limit (static word vectors have "
         "none in any case)",
     )
+    prompts: PromptsConfig | None = Field(
+        default=None, description="before texts: query and document; null for the model's own"
+    )
     trust_remote_code: bool = Field(
         default=False, description="run code that comes with the model; needs a pinned revision"
     )
@@ -33,6 +45,13 @@ class StudentConfig(BaseModel):
         ge=1,
         description="tokens per forward pass of encoding, padding included; null = 512, on a GPU 16384",
     )
+
+    def of_trained(self) -> dict[str, Any]:
+        """What :func:`~densespec.retrieval.student.load_student` is told of a model trained from this one.
+
+        Its folder says the rest.
+        """
+        return self.model_dump(include={"revision", "trust_remote_code", "precision", "batch_tokens"})
 
 
 class Bm25Config(BaseModel):

@@ -43,7 +43,8 @@ def _rows(features: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     cut = {}
     for name, value in features.items():
         shape = getattr(value, "shape", ())
-        if shape[:1] == mask.shape[:1]:  # something per text, as sentence-transformers tells it, too
-            value = value[rows]
-        cut[name] = value[:, used[0] : used[-1] + 1] if shape[:2] == mask.shape else value
+        if shape[:2] == mask.shape:  # cut first: a view of rows of full width would keep their padding
+            value = value[:, used[0] : used[-1] + 1]
+        # what there is one of per text, as sentence-transformers tells it, too
+        cut[name] = value[rows] if shape[:1] == mask.shape[:1] else value
     return cut

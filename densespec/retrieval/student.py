@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from densespec.errors import InputError
-from densespec.runtime.devices import is_fast_in_bfloat16
+from densespec.io.jsonl import read_json
+from densespec.runtime.devices import precision_on
 from densespec.runtime.fingerprint import digest, folder_digest
+from densespec.runtime.progress import say
 
 if TYPE_CHECKING:
     import torch
@@ -78,13 +83,14 @@ def load_student(
     *,
     revision: str | None = None,
     max_tokens: int | None = None,
+    prompts: Mapping[str, str | None] | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
     precision: str = "float32",
     batch_tokens: int | None = None,
     section: str = "student",
 ) -> SentenceTransformer:
-    """Load a bi-encoder with its own prompts and pooling; weights from safetensors only.
+    """Load a bi-encoder with its own pooling and, unless others are given, prompts; safetensors only.
 
     Its forward pass runs under autocast where the precision is bfloat16, so encoding, training and search
     compute alike; weights, gradients and everything that is done with embeddings stay float32.
@@ -96,6 +102,8 @@ def load_student(
         revision: commit of a hub model; required where remote code is trusted.
         max_tokens: cut texts at this many tokens; None keeps the model's own limit. Static word vectors have
             none, and read texts whole.
+        prompts: what goes before texts, by ``query`` and ``document``: None for the model's own, ``""`` for
+            none. A model that is saved carries them.
         device: torch device; None takes a GPU where there is one.
         trust_remote_code: run code that comes with the model.
         precision: ``float32``, ``bfloat16``, or ``auto`` for the latter where it is faster.
@@ -112,13 +120,15 @@ def load_student(
 
     require_pinned(section, revision, trust_remote_code)
     location = model_location(model)
+    code = _revision_of_code(Path(location), revision) if trust_remote_code else {}
     try:
         student = SentenceTransformer(
             location,
             revision=revision,
             device=device,
             trust_remote_code=trust_remote_code,
-            model_kwargs={"use_safetensors": True},
+            model_kwargs={"use_safetensors": True, **code},
+            config_kwargs=code,
         )
     except (OSError, ValueError) as error:
         raise InputError(
@@ -128,11 +138,9 @@ def load_student(
             remedy="check id and revision; without network use a folder, or the packaged "
             f"{', '.join(PACKAGED_MODELS)}",
         ) from None
-    # sentence-transformers adds an empty 'document' prompt, which would hide a model's 'passage' prompt
-    prompts = student.prompts
-    hidden = next((prompts[name] for name in ("passage", "corpus") if prompts.get(name)), None)
-    if hidden and not prompts.get("document"):
-        prompts["document"] = hidden
+    _set_prompts(student, prompts or {})
+    if not prompts and not any(student.prompts.get(task) for task in ("query", "document")):
+        _warn_of_no_prompts(model, section)
     if max_tokens is not None:
         _limit_tokens(student, max_tokens, section)
     student.eval()
@@ -142,6 +150,40 @@ def load_student(
         student.forward = autocast(student.forward)
         student.precision = "bfloat16"
     return student
+
+
+def _revision_of_code(folder: Path, revision: str | None) -> dict[str, str | None]:
+    """Code that a trained model's config points to in its base model's repository is of the base's revision.
+
+    transformers would take the newest.
+    """
+    note = folder / "densespec.json"
+    if not note.is_file():
+        return {}
+    mapped = [read_json(file).get("auto_map", {}) for file in folder.rglob("config.json")]
+    repositories = {str(name).partition("--")[0] for each in mapped for name in each.values()}
+    return {"code_revision": revision} if repositories == {read_json(note)["student"]} else {}
+
+
+def _set_prompts(student: SentenceTransformer, prompts: Mapping[str, str | None]) -> None:
+    own = student.prompts
+    # sentence-transformers adds an empty 'document' prompt, which would hide a model's 'passage' prompt
+    hidden = next((own[name] for name in ("passage", "corpus") if own.get(name)), None)
+    if hidden and not own.get("document"):
+        own["document"] = hidden
+    given = {task: prompt for task, prompt in prompts.items() if prompt is not None}
+    own.update(given)
+    if "document" in given:  # under other names, too: they would hide an empty one when loaded again
+        own.update(dict.fromkeys(own.keys() & {"passage", "corpus"}, given["document"]))
+
+
+@cache  # stages load a model several times
+def _warn_of_no_prompts(model: str, section: str) -> None:
+    if re.search(r"(?<![a-z0-9])(e5|bge)(?![a-z0-9])", Path(model).name.lower()):
+        say(
+            f"warning: {model} names no prompt for queries or passages, though most of its family want one: "
+            f"look it up in the model's card and set params {section}.prompts ('' for none)"
+        )
 
 
 def _limit_tokens(student: SentenceTransformer, max_tokens: int, section: str) -> None:
@@ -166,9 +208,8 @@ def _limit_tokens(student: SentenceTransformer, max_tokens: int, section: str) -
 
 def for_device(device: torch.device, precision: str, batch_tokens: int | None) -> tuple[str, int]:
     """Precision and tokens per forward pass, where params leave them to the device."""
-    if precision == "auto":
-        precision = "bfloat16" if is_fast_in_bfloat16(device) else "float32"
-    return precision, batch_tokens or (CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS)
+    default = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
+    return precision_on(device, precision), batch_tokens or default
 
 
 def precision_of(model: SentenceTransformer) -> str:

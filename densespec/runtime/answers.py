@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from densespec.errors import InputError
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, load_shard, map_shards
 
@@ -30,6 +31,21 @@ class Answer(NamedTuple):
     completion_tokens: int
     cut: bool = False
     seconds: float = 0.0
+
+
+class Unfinished(InputError):
+    """A request failed for good when others had their answers.
+
+    Args:
+        failure: of that request.
+        answers: in the order of the requests; None for those without.
+    """
+
+    def __init__(self, failure: InputError, answers: Sequence[Answer | None]) -> None:
+        super().__init__(
+            failure.where, expected=failure.expected, found=failure.found, remedy=failure.remedy
+        )
+        self.answers = answers
 
 
 class Answers:
@@ -62,13 +78,17 @@ class Answers:
         self._used: set[str] = set()
 
     def __call__(self, requests: Sequence[Any]) -> list[Answer]:
-        """The model's answer to each; those that are new are asked for, shard by shard."""
+        """The model's answer to each; those that are new are asked for, shard by shard.
+
+        Raises:
+            Unfinished: the model failed at one for good; the answers that it holds are kept.
+        """
         keys = [digest(*self._decides, request) for request in requests]
         self._used.update(keys)
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._kept}
         shards = map_shards(
-            self._folder, list(new.items()), self._shard_size or max(1, len(new)),
-            lambda part: digest([key for key, _ in part]), self._shard, self._label,
+            self._folder, list(new.items()), self._shard_size or max(1, len(new)), _name, self._shard,
+            self._label,
         )  # fmt: skip
         for _, shard in shards:
             self._keep(shard)
@@ -83,21 +103,42 @@ class Answers:
             "completion_tokens": sum(answer.completion_tokens for answer in used),
         }
 
+    def seconds(self) -> float:
+        """What the same answers took, each counted once."""
+        return sum(self._kept[key].seconds for key in self._used)
+
     def _shard(self, part: Sequence[tuple[str, Any]]) -> Shard:
         started = time.monotonic()
-        answers = self._ask([request for _, request in part])
-        # half of a surrogate pair, which no file can hold, is replaced
-        texts = [given.text.strip().encode("utf-8", "replace").decode("utf-8") for given in answers]
-        return {
-            "key": np.array([key for key, _ in part]),
-            "text": np.array(texts),
-            "tokens": np.array([given[1:3] for given in answers], dtype=np.int64),
-            "cut": np.array([given.cut and not given.text.endswith("\n") for given in answers]),
-            "seconds": np.full(len(part), (time.monotonic() - started) / len(part)),
-        }
+        try:
+            answers = self._ask([request for _, request in part])
+        except Unfinished as failure:
+            answered = [(key, one) for (key, _), one in zip(part, failure.answers, strict=True) if one]
+            size = max(1, len(answered))
+            kept = map_shards(self._folder, answered, size, _name, lambda one: _columns(one, started), "")
+            list(kept)  # for the next run
+            raise
+        return _columns([(key, one) for (key, _), one in zip(part, answers, strict=True)], started)
 
     def _keep(self, shard: Shard | None) -> None:
         if shard and "cut" in shard:  # those of earlier versions do not say whether an answer is whole
             columns = (shard[name].tolist() for name in ("key", "text", "tokens", "cut", "seconds"))
             for key, text, (prompt_tokens, completion_tokens), cut, seconds in zip(*columns, strict=True):
                 self._kept[key] = Answer(text, prompt_tokens, completion_tokens, cut, seconds)
+
+
+def _name(part: Sequence[tuple[str, Any]]) -> str:
+    """Of the shard that holds these keys, whatever stands beside them."""
+    return digest([key for key, _ in part])
+
+
+def _columns(answered: Sequence[tuple[str, Answer]], started: float) -> Shard:
+    """What is kept of answers, each with its key, that were asked for at a time of ``time.monotonic()``."""
+    # half of a surrogate pair, which no file can hold, is replaced
+    texts = [one.text.strip().encode("utf-8", "replace").decode("utf-8") for _, one in answered]
+    return {
+        "key": np.array([key for key, _ in answered]),
+        "text": np.array(texts),
+        "tokens": np.array([one[1:3] for _, one in answered], dtype=np.int64),
+        "cut": np.array([one.cut and not one.text.endswith("\n") for _, one in answered]),
+        "seconds": np.full(len(answered), (time.monotonic() - started) / len(answered)),
+    }

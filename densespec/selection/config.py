@@ -38,7 +38,9 @@ class SelectConfig(BaseModel):
         "dev = best nDCG@10 on judged dev queries"
     )
     min_dev_queries: int = Field(
-        ge=1, description="with fewer judged dev queries, teacher_weights: dev gives even weights"
+        ge=1,
+        description="with fewer judged dev queries, teacher_weights: dev gives even weights and calibration: "
+        "isotonic is refused",
     )
     dev_share: float = Field(gt=0, lt=1, description="share of source passages whose queries become dev")
     seed: int = Field(description="seed of the split")

@@ -18,6 +18,7 @@ from densespec.records import Passage
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.encoding import SHARD_TEXTS, encode, token_shards
 from densespec.retrieval.judged import Judged
+from densespec.retrieval.student import batch_tokens_of, precision_of
 from densespec.retrieval.weights import best_weights
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
@@ -72,7 +73,7 @@ def late_interaction(
             if numbers
         ]
 
-    setting = ["late interaction", fingerprint, model.max_seq_length]
+    setting = ["late interaction", *_encoder(model, fingerprint)]
     return _by_passage(setting, passages, queries, candidates, folder, best, "late interaction")
 
 
@@ -117,7 +118,7 @@ def best_sentence(
             if numbers
         ]
 
-    setting = ["best sentence", fingerprint, model.max_seq_length]
+    setting = ["best sentence", *_encoder(model, fingerprint)]
     return _by_passage(setting, contents, queries, candidates, folder, best, "sentences")
 
 
@@ -133,6 +134,13 @@ def sentences(passage: Passage) -> list[str]:
     pieces = [piece.strip() for piece in SENTENCE_END.split(passage.text)]
     long = [piece for piece in pieces if len(piece) >= MIN_SENTENCE_CHARS][:MAX_SENTENCES]
     return [passage._replace(text=piece).content for piece in long] or [passage.content]
+
+
+def _encoder(model: SentenceTransformer, fingerprint: str) -> list[Any]:
+    """What decides the vectors of a text."""
+    return [
+        fingerprint, model.max_seq_length, model.prompts, precision_of(model), batch_tokens_of(model)
+    ]  # fmt: skip
 
 
 def _by_passage(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from densespec.errors import InputError
 from densespec.retrieval.student import model_location, require_pinned
-from densespec.runtime.devices import is_fast_in_bfloat16
+from densespec.runtime.devices import precision_on
 
 if TYPE_CHECKING:
     import torch
@@ -40,8 +40,7 @@ def precision(dtype: str) -> torch.dtype:
     """``auto``: bfloat16 on devices that multiply it, else float32."""
     import torch
 
-    half = dtype == "bfloat16" or (dtype == "auto" and is_fast_in_bfloat16(torch.device(devices()[0])))
-    return torch.bfloat16 if half else torch.float32
+    return torch.bfloat16 if precision_on(torch.device(devices()[0]), dtype) == "bfloat16" else torch.float32
 
 
 def model_options(dtype: str, attention: str) -> dict[str, Any]:

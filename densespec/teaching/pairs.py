@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from densespec.errors import InputError
+from densespec.runtime.devices import is_out_of_memory
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.progress import say
 from densespec.runtime.scratch import Shard, map_shards
@@ -204,8 +205,10 @@ def _attempt(model: PairModel, replica: Any, tokens: Sequence[Tokens]) -> Array 
 
     try:
         return model.score(replica, tokens)
-    except torch.OutOfMemoryError:
-        pass  # outside of the handler nothing holds the batch's tensors any more
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # outside of the handler nothing holds the batch's tensors any more
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None

@@ -77,8 +77,9 @@ def _walk(value: Any, name: str) -> Iterator[Value]:
             yield from _walk(item, name if unnamed else metric_name(name, str(key)))
     elif isinstance(value, list):
         for point in value:
-            if isinstance(point, Mapping) and isinstance(step := point.get("step"), int):
+            # a float where the figures come from the trainer's log
+            if isinstance(point, Mapping) and isinstance(step := point.get("step"), int | float):
                 rest = {key: item for key, item in point.items() if key != "step"}
-                yield from (found._replace(step=step) for found in _walk(rest, name))
+                yield from (found._replace(step=int(step)) for found in _walk(rest, name))
     elif isinstance(value, int | float) and math.isfinite(value) and name:
         yield Value(name, float(value))

@@ -44,7 +44,7 @@ Runs go to $MLFLOW_TRACKING_URI, or to mlflow.db in the repository; to look at t
   mlflow ui --backend-store-uri sqlite:///mlflow.db
 """
 PER_REQUEST = {"params": 100, "tags": 100, "metrics": 1000}
-VERSION = 1  # raise it when runs should be written anew
+VERSION = 2  # raise it when runs should be written anew
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

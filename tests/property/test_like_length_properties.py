@@ -37,6 +37,7 @@ def test_groups_hold_every_text_once_within_the_limits(lengths, left, tokens, pa
         for row, ids, real in zip(rows.tolist(), group["input_ids"], mask, strict=True):
             assert ids[real].tolist() == [100 * row + place for place in range(lengths[row])]
         assert group["prompt_length"] == 3
+        assert group["input_ids"].untyped_storage().nbytes() == group["input_ids"].nbytes  # no padding kept
         assert group["sizes"].tolist() == mask.sum(dim=1).tolist()
 
 

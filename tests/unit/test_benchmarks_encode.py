@@ -51,14 +51,6 @@ def test_vectors_of_onnxruntime_are_those_of_the_model(program: Any, folder: Pat
     assert np.abs(found - expected).max() < 1e-5
 
 
-def test_batches_hold_the_budget_with_padding_and_every_text_once(program: Any) -> None:
-    lengths = [3, 50, 7, 7, 20, 1, 9, 30]
-    batches = program.batches(lengths, 40)
-    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
-    assert all(len(rows) * max(lengths[row] for row in rows) <= 40 for rows in batches if len(rows) > 1)
-    assert batches[0] == [1]
-
-
 def test_relevant_passages_stay_in_a_smaller_collection(program: Any) -> None:
     whole, few = (program.collection_of(TINY, "test", at_most) for at_most in (0, 1))
     relevant = {qrel.passage_id for qrel in whole.qrels if qrel.grade > 0}

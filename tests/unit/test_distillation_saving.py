@@ -12,8 +12,9 @@ from sentence_transformers import SentenceTransformer
 
 from densespec.distillation.objective import ListCollator, TrainingLists
 from densespec.distillation.saving import NOTE, save_student
+from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.encoding import encode
-from densespec.retrieval.student import load_student, student_fingerprint
+from densespec.retrieval.student import _revision_of_code, load_student, student_fingerprint
 from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 torch.set_num_threads(1)
@@ -165,3 +166,46 @@ def test_a_saved_student_can_be_trained_again(saved, tmp_path):
     again = load_student(str(saved["both"]), device="cpu")
     save_student(tmp_path, changed(again), student(saved["both"]), "query", "tiny again")
     equal(SentenceTransformer(str(tmp_path), device="cpu").encode_query(TEXTS), again.encode_query(TEXTS))
+
+
+def test_a_student_with_two_encoders_has_two_when_trained_again(saved, tmp_path):
+    before = student(saved["query"])
+    again = changed(student(saved["query"]))
+    save_student(tmp_path, again, before, "query", "tiny again")
+    loaded = SentenceTransformer(str(tmp_path), device="cpu")
+    equal(loaded.encode_query(TEXTS), again.encode_query(TEXTS))
+    equal(loaded.encode_document(TEXTS), before.encode_document(TEXTS))
+    assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in before.named_parameters()]
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_a_student_with_code_of_its_own_can_be_evaluated_when_trained(tmp_path, monkeypatch, side):
+    from transformers import dynamic_module_utils
+
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tiny_bi_encoder(tmp_path / "own")
+    (folder / "modeling_own.py").write_text(
+        "from transformers import BertModel\n\n\nclass Own(BertModel):\n    pass\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling_own.Own"}}))
+    params = StudentConfig(model=str(folder), revision="read", trust_remote_code=True, precision="float32")
+    untuned = load_student(**params.model_dump(), device="cpu")
+    trained = changed(load_student(**params.model_dump(), device="cpu"))
+    assert type(trained[0].auto_model).__name__ == "Own"
+    out = tmp_path / "out"
+    out.mkdir()
+    save_student(out, trained, untuned, side, params.model)
+    again = load_student(str(out), **params.of_trained(), device="cpu")
+    equal(again.encode_query(TEXTS), trained.encode_query(TEXTS))
+
+
+def test_code_that_stayed_with_the_base_model_is_of_its_revision(tmp_path):
+    (tmp_path / "query").mkdir()
+    (tmp_path / NOTE).write_text('{"student": "acme/encoder"}')
+    config = tmp_path / "query" / "config.json"
+    for repository, expected in (("acme/encoder", {"code_revision": "read"}), ("acme/code", {})):
+        config.write_text(json.dumps({"auto_map": {"AutoModel": f"{repository}--modeling.Own"}}))
+        assert _revision_of_code(tmp_path, "read") == expected
+    config.write_text("{}")
+    assert _revision_of_code(tmp_path, "read") == {}

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from densespec import cli, doctor
 from densespec.doctor import MISSING, OK, UNCHECKED, UNUSABLE, Component
+from densespec.profile import About, Profile
 from densespec.teaching.teachers import TEACHERS
 from tests.teacher_params import score_config
 
@@ -114,11 +116,181 @@ def test_every_query_writer_has_a_state(repository, monkeypatch):
 def test_the_key_is_told_of_and_not_told(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: "3.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     part = doctor.openai_writer()
-    assert (part.state, part.detail) == (OK, "3.1, OPENAI_API_KEY is not set") and "export" in part.remedy
+    assert (part.state, part.detail, part.required) == (UNUSABLE, "3.1, OPENAI_API_KEY: not set", False)
+    assert "export OPENAI_API_KEY" in part.remedy and "generate.openai.base_url" in part.remedy
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2")
     part = doctor.openai_writer()
     assert (part.state, part.detail, part.remedy) == (OK, "3.1, OPENAI_API_KEY is set", "")
+
+
+def test_an_endpoint_of_ones_own_may_want_no_key(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    own = doctor.openai_writer("http://localhost:8000/v1")
+    assert (own.state, own.detail) == (OK, "3.1, OPENAI_API_KEY is not set") and "if your" in own.remedy
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    assert doctor.openai_writer() == own
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://me:hunter2@localhost:8000/v1")
+    part = doctor.openai_writer()
+    assert part.state == UNUSABLE and "OPENAI_BASE_URL" in part.detail and "hunter2" not in str(part)
+
+
+def generate(**section):
+    """params.yaml as shipped, with another section generate."""
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    Path("conf/domains").mkdir(parents=True, exist_ok=True)
+    Path("conf/domains/pydocs.yaml").write_text(yaml.safe_dump({"generate": section}))
+
+
+@pytest.mark.parametrize("name", ["transformers", "vllm"])
+def test_the_model_of_a_writer_that_params_name(repository, monkeypatch, name):
+    monkeypatch.setattr(doctor, f"{name}_writer", lambda: Component(f"writer {name}", OK, "5.1"))
+    generate(writers=[name], llm={"model": "models/none"})
+    part = doctor.writer(repository, name)
+    assert (part.name, part.state) == (f"writer {name} models/none", MISSING) and part.remedy
+    assert part.detail == "5.1, no such folder" and not part.required
+    generate(writers=[name], llm={"model": "someone/model-of-the-hub"})
+    assert states(doctor.examine(repository))[f"writer {name} someone/model-of-the-hub"].state == UNCHECKED
+    generate(writers=[name])
+    part = doctor.writer(repository, name)
+    assert part.state == UNUSABLE and "generate.llm.model names none" in part.detail and part.remedy
+    generate(writers=["recorded"], llm={"model": "models/none"})
+    assert doctor.writer(repository, name) == Component(f"writer {name}", OK, "5.1")
+    missing = Component(f"writer {name}", MISSING, "not installed")
+    monkeypatch.setattr(doctor, f"{name}_writer", lambda: missing)
+    generate(writers=[name], llm={"model": "models/none"})
+    assert doctor.writer(repository, name) == missing
+
+
+def test_the_endpoint_of_a_writer_that_params_name(repository, monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.1")
+    generate(writers=["openai"], llm={"model": "models/by-its-name-there"})
+    assert doctor.writer(repository, "openai").state == UNUSABLE
+    endpoint = {"base_url": "http://localhost:8000/v1"}
+    generate(writers=["openai"], llm={"model": "models/by-its-name-there"}, openai=endpoint)
+    part = doctor.writer(repository, "openai")
+    assert (part.name, part.state) == ("writer openai models/by-its-name-there", OK)
+    generate(writers=["openai"], openai=endpoint)
+    assert "generate.llm.model names none" in doctor.writer(repository, "openai").detail
+
+
+def test_a_profile_loads_no_model_that_an_endpoint_serves(repository, monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "3.1")
+    about = About(purpose="x", needs="an endpoint", takes="x")
+    written = {
+        ("teachers",): "[listwise-llm]",
+        ("generate", "writers"): "[recorded, openai]",
+        ("generate", "llm", "model"): "models/by-its-name-there",
+        ("score", "listwise_llm", "model"): "models/by-its-name-there",
+    }
+    generate()
+    part = doctor.usable_profile("mine", Profile(about, written), repository)
+    assert part.state == UNUSABLE and "score.listwise_llm.base_url" in part.remedy
+    assert part.detail == "; ".join(
+        f"{name}: 3.1, OPENAI_API_KEY: not set" for name in ("writer openai", "teacher listwise-llm")
+    )
+    for section in (("generate", "openai"), ("score", "listwise_llm")):
+        written[*section, "base_url"] = "http://localhost:8000/v1"
+    assert doctor.usable_profile("mine", Profile(about, written), repository).state == OK
+    written["generate", "writers"] = "[transformers, openai]"
+    part = doctor.usable_profile("mine", Profile(about, written), repository)
+    assert (part.state, part.detail) == (MISSING, "models/by-its-name-there: no such folder")
+
+
+class Hub:
+    """Stands for the hub: files of a model, or what is raised."""
+
+    def __init__(self, monkeypatch, *files, error=None):
+        self.files, self.error, self.asked = files, error, []
+        monkeypatch.setattr("huggingface_hub.model_info", self.model_info)
+
+    def model_info(self, name, *, revision, timeout):
+        self.asked.append((name, revision))
+        if self.error:
+            raise self.error
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file) for file in self.files])
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_the_hub_is_asked_for_safetensors(repository, no_network, monkeypatch, network):
+    monkeypatch.setattr(doctor, "model_hub", lambda network: Component("model hub", OK, "reachable"))
+    for name in ("transformers", "vllm"):
+        monkeypatch.setattr(doctor, f"{name}_writer", lambda name=name: Component(f"writer {name}", OK, "5"))
+    hub = Hub(monkeypatch, "config.json", "pytorch_model.bin")
+    names = ("student", "finetuned", "seq2seq", "listwise", "llm", "dense", "profile")
+    student, finetuned, seq2seq, listwise, llm, dense, ours = (f"someone/{name}" for name in names)
+    generate(writers=["vllm"], llm={"model": llm, "revision": "5"})
+    conf = yaml.safe_load(Path("conf/domains/pydocs.yaml").read_text()) | {
+        "student": {"model": student, "revision": "1"},
+        "teacher_finetune": {"model": finetuned, "revision": "2"},
+        "score": {"seq2seq": {"model": seq2seq, "revision": "3"}, "listwise_llm": {"model": listwise}},
+        "mine": {"dense": {"other": {"model": dense, "revision": "6"}}},
+    }
+    Path("conf/domains/pydocs.yaml").write_text(yaml.safe_dump(conf))
+    Path("conf/profiles").mkdir()
+    Path("conf/profiles/mine.yaml").write_text(
+        "profile: {purpose: x, needs: y, takes: z}\n"
+        f"score: \n  causal:\n    model: {ours}\n    revision: '7'\n"
+    )
+    found = {part.name: part for part in doctor.examine(repository, network=network)}
+    asked = {
+        f"student {student}": (student, "1"),
+        f"teacher finetuned from {finetuned}": (finetuned, "2"),
+        f"teacher seq2seq {seq2seq}": (seq2seq, "3"),
+        f"writer vllm {llm}": (llm, "5"),
+        f"retriever other ({dense})": (dense, "6"),
+        "profile mine": (ours, "7"),
+    }
+    assert sorted(hub.asked) == (sorted(asked.values()) if network else [])
+    for name in asked:
+        part = found[name]
+        assert part.state == (UNUSABLE if network else UNCHECKED), part
+        if network:
+            assert "no *.safetensors" in part.detail and "save_pretrained" in part.remedy
+    assert found[f"student {student}"].required
+
+
+def test_what_the_hub_says_of_a_model(repository, monkeypatch):
+    from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
+
+    Hub(monkeypatch, "README.md", "model-00001-of-00002.safetensors")
+    part = doctor._model("m", "a/b", ask=True)
+    assert part.state == UNCHECKED and "with safetensors" in part.detail and not part.remedy
+    response = SimpleNamespace(headers={}, request=None)
+    for refusal in (GatedRepoError, RevisionNotFoundError):
+        Hub(monkeypatch, error=refusal("no", response=response))
+        part = doctor._model("m", "a/b", ask=True)
+        assert part.state == UNUSABLE and refusal.__name__ in part.detail and "HF_TOKEN" in part.remedy
+    Hub(monkeypatch, error=TimeoutError())
+    part = doctor._model("m", "a/b", ask=True)
+    assert part.state == UNCHECKED and "TimeoutError" in part.detail
+
+
+def test_models_wait_for_no_hub_that_is_not_there(repository, no_network, monkeypatch):
+    refused = Component("model hub", UNUSABLE, "does not answer")
+    monkeypatch.setattr(doctor, "model_hub", lambda network: refused)
+    hub = Hub(monkeypatch)
+    generate()
+    Path("conf/domains/pydocs.yaml").write_text("student: {model: someone/model-of-the-hub}\n")
+    found = states(doctor.examine(repository, network=True))
+    assert (found["student"].state, found["model hub"], hub.asked) == (UNCHECKED, refused, [])
+
+
+def test_a_cache_without_weights_holds_no_model(repository, monkeypatch):
+    snapshot = repository / "snapshot"
+    snapshot.mkdir()
+    (snapshot / "config.json").write_text("{}")
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache",
+        lambda name, file, revision: str(snapshot / file) if revision == "1" else None,
+    )
+    assert doctor._model("m", "a/b", "1").state == UNCHECKED
+    (snapshot / "model.safetensors").write_bytes(b"")
+    assert doctor._model("m", "a/b", "1").state == OK
+    assert doctor._model("m", "a/b", "2").state == UNCHECKED
 
 
 @pytest.mark.parametrize(
@@ -257,8 +429,15 @@ def test_the_teacher_behind_an_endpoint_needs_a_client_and_a_name(repository, mo
     settings = score_config(listwise_llm={"model": "gpt-of-the-house"}).model_dump()
     Path("params.yaml").write_text(json.dumps({"domain": "d", "score": settings}))
     part = doctor.teacher(repository, "listwise-llm")
-    assert (part.name, part.state) == ("teacher listwise-llm gpt-of-the-house", OK)
-    assert "OPENAI_API_KEY is not set" in part.detail and "export" in part.remedy
+    assert (part.name, part.state) == ("teacher listwise-llm gpt-of-the-house", UNUSABLE)
+    assert "OPENAI_API_KEY: not set" in part.detail and "score.listwise_llm.base_url" in part.remedy
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2")
+    part = doctor.teacher(repository, "listwise-llm")
+    assert part.state == OK and part.detail.endswith("OPENAI_API_KEY is set")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    settings["listwise_llm"]["base_url"] = "http://localhost:8000/v1"
+    Path("params.yaml").write_text(json.dumps({"domain": "d", "score": settings}))
+    assert doctor.teacher(repository, "listwise-llm").state == OK
     monkeypatch.setattr(doctor, "_version", lambda name: "")
     part = doctor.teacher(repository, "listwise-llm")
     assert part.state == MISSING and "densespec[client]" in part.remedy

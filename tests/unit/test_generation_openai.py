@@ -25,7 +25,7 @@ from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.records import Passage
 from densespec.runtime import endpoint as module
-from densespec.runtime.endpoint import retry_after
+from densespec.runtime.endpoint import ask_all, retry_after
 from tests.openai_server import Endpoint, openai_server
 from tests.tiny_models import tiny_language_model
 
@@ -128,19 +128,75 @@ def test_a_limited_endpoint_is_left_alone_as_long_as_it_says(endpoint, tmp_path)
     assert len(times) == len(PASSAGES) + 1 and times[1] - times[0] >= 1.0
 
 
-def test_an_endpoint_that_keeps_failing_ends_the_run_after_finished_shards(endpoint, tmp_path):
+def quick(served) -> None:
+    """Answer at once, without the language model."""
+    served.answer = lambda body: ("what now?", 5, 3)
+
+
+def test_all_requests_pause_where_an_endpoint_does_not_say_how_long(endpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_PAUSE", 1.0)  # half of it at least
+    quick(endpoint)
+    times = []
+
+    def fault(number):
+        times.append(time.monotonic())
+        if number == 1:
+            time.sleep(0.2)  # its answer comes after the other's refusal
+        return "" if number else "busy"
+
+    endpoint.fault = fault
+    written(setting(tmp_path, endpoint.address, concurrency=2, llm={"shard_size": 100}))
+    assert len(times) == len(PASSAGES) + 1 and min(times[2:]) - times[0] >= 0.5
+
+
+def test_a_limited_request_waits_for_its_turn_while_others_are_answered(endpoint, tmp_path):
+    quick(endpoint)
+    late, put_off = [], []
+
+    def fault(number):
+        seed = endpoint.bodies[number]["seed"]
+        late[:] = late or [seed]
+        if seed != late[0] or len(put_off) == 2:
+            time.sleep(0.1)
+            return ""
+        put_off.append(number)
+        until = time.monotonic() + 10
+        while len(endpoint.bodies) < number + 3 and time.monotonic() < until:  # the other's next request
+            time.sleep(0.01)
+        return "busy"
+
+    endpoint.fault = fault
+    made = setting(tmp_path, endpoint.address, concurrency=2, retries=0, llm={"shard_size": 100})
+    assert len(written(made)) == len(PASSAGES) and len(put_off) == 2
+
+
+def test_a_limit_that_lets_nothing_through_ends_the_run(endpoint, tmp_path):
+    endpoint.fault = lambda number: "busy"
+    with pytest.raises(InputError, match=r"too many requests(.|\n)*concurrency"):
+        written(setting(tmp_path, endpoint.address, concurrency=1, retries=2))
+    assert len(endpoint.bodies) == 3
+
+
+def test_without_credit_nothing_is_tried_again(endpoint, tmp_path, capsys):
+    endpoint.fault = lambda number: "no-credit" if number >= 2 else ""
+    with pytest.raises(InputError, match=r"exceeded your quota(.|\n)*add credit"):
+        written(setting(tmp_path, endpoint.address, concurrency=1))
+    assert len(endpoint.bodies) == 3 and "trying again" not in capsys.readouterr().err
+
+
+def test_an_endpoint_that_keeps_failing_ends_the_run_and_all_answers_are_kept(endpoint, tmp_path):
     endpoint.fault = lambda number: "500" if number >= 6 else ""
     with pytest.raises(InputError) as stopped:
         written(setting(tmp_path, endpoint.address, concurrency=1, retries=2))
     assert stopped.value.expected == "an answer within 3 tries"
-    assert "status 500" in stopped.value.found and "finished shards are kept" in stopped.value.remedy
-    assert len(list(tmp_path.glob("*.npz"))) == 1  # of 4; the second had 2
+    assert "status 500" in stopped.value.found and "all answers are kept" in stopped.value.remedy
+    assert len(list(tmp_path.glob("*.npz"))) == 2  # of 4; the second has 2
     assert len(endpoint.bodies) == 6 + 3
     assert KEY not in str(stopped.value)  # which the server repeats
-    kept = set(endpoint.answered[:4])
+    kept = set(endpoint.answered)
     endpoint.fault, endpoint.bodies[:] = (lambda number: ""), []
     assert len(written(setting(tmp_path, endpoint.address))) == len(PASSAGES)
-    assert len(endpoint.bodies) == len(PASSAGES) - 4
+    assert len(endpoint.bodies) == len(PASSAGES) - 6
     assert not kept & {body["seed"] for body in endpoint.bodies}
 
 
@@ -226,6 +282,41 @@ def test_the_key_shows_nowhere(endpoint, tmp_path, caplog, capfd):
     assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.rglob("*.npz"))
 
 
+def test_white_space_around_the_key_is_not_sent(endpoint, tmp_path, monkeypatch):
+    quick(endpoint)
+    monkeypatch.setenv("OPENAI_API_KEY", f"\t{KEY}\r\n")
+    written(setting(tmp_path, endpoint.address))
+    assert set(endpoint.keys) == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("between", ["\n", "\r", "\x7f", " ", "é", "\udcff"])
+def test_a_key_that_no_header_takes_is_refused_and_shows_nowhere(
+    endpoint, tmp_path, monkeypatch, capfd, between
+):
+    monkeypatch.setenv("OPENAI_API_KEY", f"sk-hunter2{between}hunter3")
+    with pytest.raises(InputError, match="OPENAI_API_KEY") as stopped:
+        written(setting(tmp_path, endpoint.address))
+    assert "hunter" not in str(stopped.value) + "".join(capfd.readouterr()) and not endpoint.bodies
+
+
+def test_a_key_that_the_client_escapes_is_masked(endpoint, capfd):
+    request = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+    with pytest.raises(InputError, match="llegal header") as stopped:
+        ask_all(endpoint.address, "hunter2\r", [request], "s", concurrency=1, timeout=9, retries=1)
+    assert "hunter2" not in str(stopped.value) + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("usage", [None, {"total_tokens": 8}])
+def test_an_endpoint_that_tells_no_usage_is_told_of_once(endpoint, tmp_path, capsys, usage):
+    module._warn_of_no_usage.cache_clear()
+    quick(endpoint)
+    complete = endpoint.complete
+    endpoint.complete = lambda body: complete(body) | {"usage": usage}
+    made = setting(tmp_path, endpoint.address, price_out=1.0)
+    assert len(written(made)) == len(PASSAGES) and made.usage["openai"]["cost"] == 0
+    assert capsys.readouterr().err.count("without usage") == 1
+
+
 def test_where_the_address_and_the_key_come_from(endpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint.address)
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -258,6 +349,13 @@ def test_where_the_address_and_the_key_come_from(endpoint, tmp_path, monkeypatch
 )
 def test_retry_after(value, seconds):
     assert retry_after({"retry-after": value}, now=10.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("1500", 1.5), ("-3", 0.0), ("0", 0.0), ("soon", 7.0), ("", 7.0)]
+)
+def test_retry_after_ms_goes_first(value, seconds):
+    assert retry_after({"retry-after-ms": value, "retry-after": "7"}) == seconds
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 
 from densespec.errors import InputError
 from densespec.generation import kinds
-from densespec.generation.prompt import Prompt, read_prompt, write_prompt
+from densespec.generation.prompt import Example, Prompt, read_prompt, write_prompt
 from densespec.io.jsonl import write_jsonl
 from densespec.io.tables import write_table
 from densespec.records import Passage, passage_hash
@@ -115,3 +115,23 @@ def test_names_of_kinds_that_there_are_not_are_all_told(repository, monkeypatch)
 def test_an_experiment_with_fewer_kinds_may_leave_a_domains_prompts_where_they_are(repository, monkeypatch):
     own = {"kinds": ["question", "report"], "prompts": {"report": SYMPTOM}, "examples": {"report": []}}
     assert written(repository, monkeypatch, "question", **own) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "warned"),
+    [
+        ({"language": "de"}, True),
+        ({"language": "en-GB"}, False),
+        ({"language": "de", "writers": ["recorded"]}, False),
+        ({"language": "de", "llm": {"model": "m", "examples": 0}}, False),
+        ({"language": "de", "examples": {"question": [{"passage": "Ein Damm.", "query": "was?"}]}}, False),
+    ],
+)
+def test_english_examples_for_queries_in_another_language_are_warned_of(
+    repository, monkeypatch, capsys, own, warned
+):
+    """The recorded query comes first, so that no language model is asked."""
+    shared = Prompt("question/1", "Ask.\n\n{passage}\n", (Example("A dam burst.", "what burst?"),))
+    write_prompt(repository / "prompts/question.json", shared)
+    written(repository, monkeypatch, "question", **{"writers": ["recorded", "transformers"], **own})
+    assert ("is asked for queries in 'de' and shown English ones" in capsys.readouterr().err) == warned

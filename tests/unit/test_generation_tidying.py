@@ -69,6 +69,7 @@ def tidy(answer: str) -> str:
         f"# Question\n\n1. **{ASKED}**\n   Answer: power.",
         f"The reader would type:\n\n```\n{ASKED}\n```\n\nThis is short.",
         f"<think>The passage is about\nheating.</think>\n\n{ASKED}",
+        f"Okay, a question about heating.\n</think>\n\n{ASKED}",
         f"The question is: {ASKED}",
         f"A possible search query would be: {ASKED}",
         f"The question that the passage answers is:\n{ASKED}",

@@ -99,6 +99,25 @@ def test_other_requests_do_not_matter(engine, requests):
     assert together[5:7] == given(engine, requests[5:7])
 
 
+def test_batches_that_memory_does_not_hold_are_halved(engine, requests, monkeypatch, capsys):
+    expected, whole, sizes = given(engine, requests), type(engine.model).generate, []
+
+    def generate(model, input_ids, **options):
+        sizes.append(len(input_ids))
+        if len(input_ids) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+        return whole(model, input_ids=input_ids, **options)
+
+    monkeypatch.setattr(type(engine.model), "generate", generate)
+    assert given(engine, requests, batch_size=8) == expected
+    assert sizes == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert capsys.readouterr().err.count("out of memory: batches of at most") == 2
+    sizes.clear()
+    monkeypatch.setattr(type(engine.model), "generate", lambda *_, **__: generate(None, [0] * 4))
+    with pytest.raises(InputError, match="memory for a single answer"):
+        given(engine, requests[:1])
+
+
 def test_draws_follow_the_model(engine, requests):
     """First tokens of many seeds are distributed as the softmax says."""
     import torch

@@ -59,7 +59,8 @@ def test_what_the_engine_is_asked_and_what_its_outputs_become(monkeypatch):
         def __init__(self, **arguments):
             assert arguments == {"model": "m"}
 
-        def chat(self, messages, parameters, **named):
+        def chat(self, messages, parameters, add_generation_prompt, **named):
+            assert add_generation_prompt
             asked.extend(parameters)
             ends = [SimpleNamespace(text=f"said {n}", token_ids=[1] * 3, finish_reason=reason)
                     for n, reason in enumerate(["stop", "length"])]  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from sentence_transformers import SentenceTransformer
 
 from densespec.errors import InputError
 from densespec.io.arrays import read_array
@@ -166,6 +167,22 @@ def test_the_stage_with_a_second_model(domain, monkeypatch):
     for number, (rows, cosines) in enumerate(zip(mixed["passages"], mixed["dense"], strict=True)):
         np.testing.assert_allclose(cosines, student[rows, number], atol=1e-6)
     assert not list((domain / "scratch/mine/d").glob("*.npy")), "further embeddings are dropped"
+
+
+def test_each_model_of_the_stage_has_prompts_of_its_own(domain, monkeypatch):
+    other = str(tiny_bi_encoder(domain / "other", seed=5, prompts={"query": "query: "}))
+    alone = {"round_trip": 0, "retrievers": ["other"]}
+    plain, _ = mine(monkeypatch, **alone, dense={"other": {"model": other}})
+    student = np.array(read_array(Path("out/query_embeddings.npy")))
+    given = {"query": "river mountain: ", "document": "fire: "}
+    prompted, _ = mine(monkeypatch, **alone, dense={"other": {"model": other, "prompts": given}})
+    model = SentenceTransformer(other, device="cpu")
+    vectors = model.encode(TEXTS, prompt=given["document"], normalize_embeddings=True)
+    asked = model.encode(prompted["text"], prompt=given["query"], normalize_embeddings=True)
+    found = dense.search(np.asarray(vectors), np.asarray(asked), 3)[0].tolist()
+    assert [rows[:3] for rows in prompted["passages"]] == found
+    assert prompted["passages"] != plain["passages"]
+    np.testing.assert_array_equal(read_array(Path("out/query_embeddings.npy")), student)
 
 
 def test_bm25_lists_are_written_for_judged_queries_whatever_is_fused(domain, monkeypatch):

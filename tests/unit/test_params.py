@@ -176,6 +176,22 @@ def test_the_shipped_parameters_are_valid_described_and_complete(section, model)
         model.model_validate(values).__setattr__(next(iter(values)), None)
 
 
+@pytest.mark.parametrize(
+    ("prompts", "complaint"),
+    [
+        ("{passage: 'passage: '}", "student.prompts.passage = 'passage: ': unknown parameter"),
+        ("{querry: 'query: '}", "student.prompts.querry = 'query: ': unknown parameter"),
+        ("{query: 3}", "student.prompts.query = 3: Input should be a valid string"),
+        ("'query: '", "student.prompts = 'query: '"),
+    ],
+)
+def test_prompts_are_of_queries_and_documents(root, prompts, complaint):
+    write(root, "student: {model: m, prompts: null}\n", f"student: {{prompts: {prompts}}}\n")
+    with pytest.raises(InputError) as caught:
+        load_section("student", StudentConfig, "d", root)
+    assert f"d.yaml: {complaint}" in caught.value.found
+
+
 def test_a_training_without_any_loss_is_refused():
     values = yaml.safe_load((ROOT / "params.yaml").read_text())["distill"]
     with pytest.raises(ValueError, match="both 0"):

@@ -66,13 +66,17 @@ def test_numbers_are_on_the_panel():
     text = shown({"claim": GENERATE | USAGE}, {"funnel": {"claim": FUNNEL}}, ["claim"])
     assert "claim 80 8.2 0.30 0.62 0.90 43.2%" in text
     assert "tokens seconds cost of 1,000 claim 100 93.0% 80.0% 70.0% 60.0% 200 0.50 25.00" in text
-    assert (
-        "6 too long, 3 wrong language, 3 copies passage, 3 duplicate, 1 cut off, 1 empty, 1 refusal"
-        in text
-    )
+    reasons = "too long wrong language copies passage duplicate cut off empty refusal mentions passage"
+    assert f"Dropped on their text: Kind {reasons} equals title claim 6 3 3 3 1 1 1 1 1 7 answers" in text
     assert "7 answers had something around the query, which was taken off." in text
     below = shown({"claim": GENERATE | {"preambles": 4}}, {}, ["claim"])
     assert "which was taken off, 4 of them a preamble." in below
+
+
+def test_what_was_dropped_is_told_by_kind_and_reason():
+    claim = GENERATE | {"dropped": {"empty": 2, "refusal": 0}}
+    text = shown({"claim": claim, "title": {"dropped": {"duplicate": 3}}}, {}, ["claim", "title"])
+    assert "their text: Kind duplicate empty claim 0 2 title 3 0 7" in text
 
 
 def test_costs_are_shown_only_where_they_were_counted():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densespec.runtime.answers import Answer, Answers
+from densespec.errors import InputError
+from densespec.runtime.answers import Answer, Answers, Unfinished
 
 
 class Model:
@@ -42,6 +43,12 @@ def test_usage_counts_each_answer_that_was_given_whenever_it_was_bought(tmp_path
     assert answers.usage() == {"requests": 2, "prompt_tokens": 6, "completion_tokens": 4}
 
 
+def test_the_time_of_an_answer_counts_once_however_often_it_is_given(tmp_path):
+    answers = Answers(tmp_path, [], Model())
+    given = answers(["a", "a", "bb", "a"])
+    assert answers.seconds() == pytest.approx(given[0].seconds + given[2].seconds) and given[0].seconds > 0
+
+
 def test_a_killed_run_loses_the_shard_in_work_alone(tmp_path):
     model = Model()
 
@@ -55,6 +62,24 @@ def test_a_killed_run_loses_the_shard_in_work_alone(tmp_path):
     answers = Answers(tmp_path, [], model, shard_size=2)
     assert [given.text for given in answers(["a", "bb", "ccc", "dddd"])] == ["1", "2", "3", "4"]
     assert model.asked == [["a", "bb"], ["ccc", "dddd"]]
+
+
+@pytest.mark.parametrize("lost", [{"bb"}, {"a", "bb", "ccc"}])
+def test_answers_before_a_failure_for_good_are_not_asked_again(tmp_path, lost):
+    model = Model()
+
+    def fails(requests):
+        failure = InputError("there", expected="an answer", found="none", remedy="again")
+        raise Unfinished(failure, [None if each in lost else model([each])[0] for each in requests])
+
+    requests = ["a", "bb", "ccc"]
+    with pytest.raises(InputError, match=r"there\n.*an answer\n.*none\n.*again"):
+        Answers(tmp_path, [], fails)(requests)
+    model.asked.clear()
+    answers = Answers(tmp_path, [], model)
+    assert [given.text for given in answers(requests)] == ["1", "2", "3"]
+    assert model.asked == [sorted(lost)]
+    assert answers.usage() == {"requests": 3, "prompt_tokens": 6, "completion_tokens": 6}
 
 
 def test_texts_come_out_of_shards_as_they_went_in(tmp_path):

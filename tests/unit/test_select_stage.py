@@ -107,20 +107,23 @@ def test_isotonic_calibration_learns_from_the_judged_dev_queries(teachers, monke
     (train, dev), grades = split(teachers), []
     for scores in dev["causal"]:
         grades.append(np.where(scores >= np.sort(scores)[-2], 2.0, 0.0))
-    found, _ = run_stage(monkeypatch, list(teachers), calibration="isotonic")
+    found, _ = run_stage(monkeypatch, list(teachers), calibration="isotonic", min_dev_queries=DEV)
     expected = {name: isotonic(train[name], dev[name], grades) for name in teachers}
     compare(found, ensemble(expected, {}))
-    alone, metrics = run_stage(monkeypatch, ["causal"], calibration="isotonic")
+    alone, metrics = run_stage(monkeypatch, ["causal"], calibration="isotonic", min_dev_queries=DEV)
     compare(alone, expected["causal"])
     assert set(metrics) == {"funnel", "train", "dev"}
-    write_qrels(Path("dev.tsv"), [])
-    with pytest.raises(InputError, match=r"no judged dev query(.|\n)*qrels/dev\.tsv"):
-        run_stage(monkeypatch, list(teachers), calibration="isotonic")
+
+
+def test_isotonic_calibration_is_refused_with_few_judged_dev_queries(teachers, monkeypatch):
+    told = rf"at least {DEV + 1} judged(.|\n)*found: +{DEV}\n(.|\n)*qrels/dev\.tsv"
+    with pytest.raises(InputError, match=told):
+        run_stage(monkeypatch, list(teachers), calibration="isotonic", min_dev_queries=DEV + 1)
 
 
 @pytest.mark.parametrize("calibration", ["percentile", "zscore", "isotonic"])
 def test_dev_and_test_queries_are_scored_like_training_queries(teachers, monkeypatch, calibration):
-    options = {"calibration": calibration, "teacher_weights": {"hybrid": 3}}
+    options = {"calibration": calibration, "teacher_weights": {"hybrid": 3}, "min_dev_queries": DEV}
     run_stage(monkeypatch, list(teachers), **options)
     held_out = read_table(Path("held_out.parquet"))
     assert held_out["query_id"] == [f"q{number}" for number in range(QUERIES, QUERIES + DEV + TEST)]

@@ -20,12 +20,14 @@ CANDIDATES = [[0, 1, 2], [2, 3, 4, 1], [1, 0, 4, 3], [], [4]]
 #: (query, passage) texts that differ: 'one' has four, 'two words' three, the long one one.
 DISTINCT = 8
 
+NO_MEMORY = torch.OutOfMemoryError("as a device would")
+
 
 class Counting:
     """A model whose score depends on every token; it writes down the batches it was given."""
 
-    def __init__(self, largest=10**9, replicas=1):
-        self.batches, self.largest = [], largest
+    def __init__(self, largest=10**9, replicas=1, error=NO_MEMORY):
+        self.batches, self.largest, self.error = [], largest, error
         self.model = PairModel(range(replicas), self.tokenise, self.score, ["counting"])
 
     def tokenise(self, queries, passages):
@@ -37,7 +39,7 @@ class Counting:
     def score(self, replica, tokens):
         lengths = [len(pair["input_ids"]) for pair in tokens]
         if max(lengths) * len(lengths) > self.largest:
-            raise torch.OutOfMemoryError("as a device would")
+            raise self.error
         self.batches.append(lengths)
         return np.float32([sum(n * t for n, t in enumerate(pair["input_ids"], 1)) for pair in tokens])
 
@@ -117,15 +119,28 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch):
     assert [len(batch) for batch in model.batches] == [4, 3, 1]
 
 
-def test_what_memory_does_not_hold_is_halved_for_good(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error",
+    [
+        NO_MEMORY,
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+    ],
+)
+def test_what_memory_does_not_hold_is_halved_for_good(tmp_path, monkeypatch, capsys, error):
     monkeypatch.setattr(module, "SHARD_QUERIES", 1)
-    model = Counting(largest=70)
+    model = Counting(largest=70, error=error)
     check(score(model, tmp_path, 10**6))
     assert sum(len(batch) for batch in model.batches) == DISTINCT
     # 'one' has pairs of 31, 6, 4 and 2 tokens: 4 × 31 is too much, 2 × 31 is not
     assert [len(batch) for batch in model.batches[:2]] == [2, 2]
     assert capsys.readouterr().err.count("out of memory: batches of at most 62 tokens") == 1
     assert all(len(batch) * max(batch) <= 62 for batch in model.batches)
+
+
+def test_other_errors_of_a_model_are_not_taken_for_memory(tmp_path):
+    with pytest.raises(RuntimeError, match="sizes of tensors"):
+        score(Counting(largest=0, error=RuntimeError("The sizes of tensors must match")), tmp_path)
 
 
 def test_a_pair_that_memory_does_not_hold_is_the_users_to_solve(tmp_path):

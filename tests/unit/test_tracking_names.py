@@ -48,7 +48,7 @@ def test_metrics_of_an_evaluation():
 
 def test_curves_keep_their_steps_and_numbers_that_are_none_are_left_out():
     document = {
-        "curve": [{"step": 0, "kl": 2.0}, {"step": 10, "kl": 1.0, "dev": float("nan")}],
+        "curve": [{"step": 0, "kl": 2.0}, {"step": 10.0, "kl": 1.0, "dev": float("nan")}],
         "list": [1, 2],
     }
     assert flat_metrics(document, "distill") == [
