@@ -15,7 +15,7 @@ from densespec.generation.writer import Setting, Written
 from densespec.records import Passage
 from densespec.retrieval.student import quiet_libraries, student_fingerprint
 from densespec.runtime.answers import Answer
-from densespec.runtime.devices import is_out_of_memory
+from densespec.runtime.devices import within_memory
 from densespec.runtime.progress import say
 
 
@@ -190,7 +190,8 @@ def _drawn(
 
     inputs = engine.tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(engine.model.device)
     width = inputs["input_ids"].shape[1]
-    try:
+
+    def generate() -> list[list[int]]:
         with torch.inference_mode():
             outputs = engine.model.generate(
                 **inputs, max_new_tokens=draws.shape[1], do_sample=False,
@@ -198,13 +199,8 @@ def _drawn(
             )  # fmt: skip
         answers: list[list[int]] = outputs[:, width:].tolist()
         return answers
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    # outside of the handler nothing holds the batch's tensors any more
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None
+
+    return within_memory(generate)
 
 
 def _halved(batch_size: int, longest: Sequence[int]) -> int:

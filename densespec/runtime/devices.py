@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+Result = TypeVar("Result")
 
 
 def is_fast_in_bfloat16(device: torch.device) -> bool:
@@ -17,8 +20,23 @@ def is_fast_in_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device's memory was too small: CUDA has a type for it, other allocators and cuBLAS words."""
+def within_memory(compute: Callable[[], Result]) -> Result | None:
+    """What ``compute`` returns; None where the device's memory does not hold what it takes."""
+    import torch
+
+    try:
+        return compute()
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+    # outside of the handler nothing holds its tensors any more
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a type for it; the allocators of CPU and MPS, and cuBLAS, have words."""
     import torch
 
     said = ("out of memory", "can't allocate memory", "not enough memory", "_ALLOC_FAILED")

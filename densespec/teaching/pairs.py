@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from densespec.errors import InputError
-from densespec.runtime.devices import is_out_of_memory
+from densespec.runtime.devices import within_memory
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.progress import say
 from densespec.runtime.scratch import Shard, map_shards
@@ -191,27 +192,12 @@ def _scores(
     while rows := heap.take():
         if stopped.is_set():
             raise CancelledError
-        values = _attempt(model, replica, [tokens[row] for row in rows])
+        values = within_memory(partial(model.score, replica, [tokens[row] for row in rows]))
         if values is None:
             heap.give_back(rows)
         else:
             scores[rows] = values
     return scores
-
-
-def _attempt(model: PairModel, replica: Any, tokens: Sequence[Tokens]) -> Array | None:
-    """Scores of a batch; None where memory does not hold it."""
-    import torch
-
-    try:
-        return model.score(replica, tokens)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    # outside of the handler nothing holds the batch's tensors any more
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return None
 
 
 class Budget:
