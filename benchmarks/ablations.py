@@ -68,7 +68,7 @@ DEV_SHARE = 3
 TESTS = {"resamples": 10_000, "permutations": 100_000, "seed": 13}
 #: Dev evaluations of a side in a row with a time budget, beside the one before training: with both sides
 #: each encodes the passages of all dev lists.
-EVALUATIONS = {"query": 20, "both": 2}
+EVALUATIONS = {"query": 5, "both": 2}
 #: Steps of the two trials that tell the speed of a side; both evaluate as often as the row.
 TRIALS = {"query": (20, 120), "both": (2, 6)}
 
@@ -361,14 +361,14 @@ def run_default(domain: Domain) -> None:
     keep(domain, "default", (), seconds)
 
 
-def experiment(domain: Domain, name: str, changes: Sequence[str], *options: str) -> float:
+def experiment(domain: Domain, name: str, changes: Sequence[str], only: Sequence[str] = ()) -> float:
     """Run one experiment; its results are in the clone's workspace afterwards.
 
     Args:
         domain: its default recipe is committed.
         name: of the experiment; an earlier one of that name is replaced.
         changes: see :class:`Ablation`.
-        options: more of ``dvc exp run``.
+        only: stages to run, whatever else the changes touch; none for ``distill`` and all that it needs.
 
     Returns:
         Seconds that it took; 0 when it failed.
@@ -379,7 +379,9 @@ def experiment(domain: Domain, name: str, changes: Sequence[str], *options: str)
     if name in listed.split():
         domain.call("dvc", "exp", "remove", "-q", name)
     values = settings(domain.name, changes)
-    code, seconds = domain.call("dvc", "exp", "run", "-n", name, *options, *values, f"distill@{domain.name}")
+    targets = [f"{stage}@{domain.name}" for stage in only or ["distill"]]
+    single = ["--single-item"] if only else []
+    code, seconds = domain.call("dvc", "exp", "run", "-n", name, *single, *values, *targets)
     return 0.0 if code else seconds
 
 
@@ -398,13 +400,13 @@ def budgeted(
         trials: side → seconds of its trials in this run of the program; completed here.
         changes: beside those of BUDGET.
     """
-    options, start, spent = (), (), 0.0
+    only, start, spent = (), (), 0.0
     for side in (sides := BUDGETED[name]):
         common = (*BUDGET, *changes, f"distill.side={side}", *start)
         if side not in trials:
             fresh = f"distill.seed={int(time.time())}"  # no finished trial in cache or scratch may answer
             trials[side] = [
-                experiment(domain, f"{name}-{side}-trial-{n}", (*common, fresh, *steps(side, n)), *options)
+                experiment(domain, f"{name}-{side}-trial-{n}", (*common, fresh, *steps(side, n)), only)
                 for n in TRIALS[side]
             ]
         fits = all(trials[side]) and steps_within(60 * minutes / len(sides), TRIALS[side], trials[side])
@@ -413,7 +415,7 @@ def budgeted(
             return 0.0
         row = (*common, *steps(side, fits))
         last = side == sides[-1]
-        seconds = experiment(domain, name if last else f"{name}-{side}", row, *options)
+        seconds = experiment(domain, name if last else f"{name}-{side}", row, only)
         if not seconds:
             return 0.0
         spent += seconds
@@ -422,9 +424,8 @@ def budgeted(
         else:
             folder = domain.figures.parent / f"{name}-{side}"
             save_query_encoder(domain.clone / "models" / domain.name / "specialised", folder)
-            # the first side's lists again: an experiment begins with the default recipe's
-            options = ("--single-item", f"select@{domain.name}")
-            start = (f"student.model=../{folder.name}",)
+            # select again, too: an experiment begins with the default recipe's lists
+            only, start = ("select", "distill"), (f"student.model=../{folder.name}",)
     return spent
 
 
