@@ -38,8 +38,6 @@ examples:
 OK, MISSING, UNUSABLE, UNCHECKED = "ok", "missing", "not usable here", "not checked"
 #: Of densespec.teaching, whose import would load what is checked here.
 TEACHERS = ("hybrid", "cross-encoder", "finetuned", "seq2seq", "causal", "listwise-llm")
-#: Of densespec.generation, those that ask a language model.
-MODEL_WRITERS = ("transformers", "openai", "vllm")
 #: Of densespec.mining; "gpu" is the flat and the ivf one on GPUs.
 INDEXES = ("flat", "hnsw", "ivf", "gpu")
 COLOUR_OF = {OK: "green", UNCHECKED: "dim"}
@@ -102,6 +100,8 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         root: repository.
         network: also ask the DVC remote, the MLflow server and the model hub.
     """
+    from densespec.generation.registry import LANGUAGE_MODELS
+
     hub = _guarded("model hub", False, lambda: model_hub(network))
     ask = network and hub.state == OK  # else every model would wait for it in vain
     checks: list[tuple[str, bool, Callable[[], Component]]] = [
@@ -123,7 +123,7 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("mlflow", False, lambda: mlflow_store(root, network)),
         ("writer recorded", False, lambda: Component("writer recorded", OK, "nothing to install")),
         ("writer extractive", False, lambda: Component("writer extractive", OK, "nothing to install")),
-        *((f"writer {name}", False, partial(writer, root, name, ask)) for name in MODEL_WRITERS),
+        *((f"writer {name}", False, partial(writer, root, name, ask)) for name in LANGUAGE_MODELS),
         ("peft", False, lambda: package("peft", extra="lora", note=" for distill.lora_rank")),
         ("model hub", False, lambda: hub),
         *_profiles(root, ask),
@@ -459,14 +459,13 @@ def lucene(*, required: bool = False) -> Component:
 
 
 def writer(root: Path, name: str, ask: bool = False) -> Component:
-    """A query writer of :data:`MODEL_WRITERS`; where params name it, with the model that they name for it."""
+    """A query writer that asks a language model; where params name it, with the one that they name for it."""
     from densespec.generation.config import GenerateConfig
 
     config = GenerateConfig()
     if (root / "params.yaml").is_file():
         config = _configured(root, "generate", GenerateConfig)
-    checks = {"transformers": transformers_writer, "vllm": vllm_writer}
-    found = openai_writer(config.openai.base_url) if name == "openai" else checks[name]()
+    found = openai_writer(config.openai.base_url) if name == "openai" else _local_writers()[name]()
     if found.state != OK or name not in config.writers:
         return found
     llm = config.llm
@@ -477,6 +476,11 @@ def writer(root: Path, name: str, ask: bool = False) -> Component:
         return found._replace(name=f"{found.name} {llm.model}")
     model = _model(f"{found.name} {llm.model}", llm.model, llm.revision, ask)
     return model._replace(detail=f"{found.detail}, {model.detail}")
+
+
+def _local_writers() -> dict[str, Callable[[], Component]]:
+    """The checks of writers that run their language model here."""
+    return {"transformers": transformers_writer, "vllm": vllm_writer}
 
 
 def transformers_writer() -> Component:
@@ -491,16 +495,16 @@ def openai_writer(base_url: str = "") -> Component:
 
 def _client(part: str, section: str, base_url: str) -> Component:
     """What asks an endpoint, and whether it would start: see :func:`endpoint_and_key`."""
-    from densespec.runtime.endpoint import endpoint_and_key
+    from densespec.runtime.endpoint import NO_KEY, endpoint_and_key
 
     found = package("openai", extra="client")._replace(name=part)
     if found.state != OK:
         return found
     try:
-        endpoint_and_key(base_url, section)
+        _, key = endpoint_and_key(base_url, section)
     except InputError as error:
         return Component(part, UNUSABLE, f"{found.detail}, {error.where}: {error.found}", error.remedy)
-    if os.environ.get("OPENAI_API_KEY"):
+    if key != NO_KEY:
         return found._replace(detail=f"{found.detail}, OPENAI_API_KEY is set")
     remedy = "export OPENAI_API_KEY=…, if your endpoint wants one"
     return found._replace(detail=f"{found.detail}, OPENAI_API_KEY is not set", remedy=remedy)
@@ -562,8 +566,7 @@ def usable_profile(name: str, profile: Profile, root: Path, ask: bool = False) -
     values = profile.parsed()
     parts = _clients(values, root)
     writers = values.get(("generate", "writers"), [])
-    checks = {"transformers": transformers_writer, "vllm": vllm_writer}
-    local = [checks[name]() for name in writers if name in checks]
+    local = [check() for name, check in _local_writers().items() if name in writers]
     parts += local
     served = {("score", "listwise_llm", "model"), *([] if local else [("generate", "llm", "model")])}
     parts += [

@@ -40,7 +40,7 @@ from densespec.io.tables import passages_of, read_table
 from densespec.io.trec import read_qrels
 from densespec.records import Query
 from densespec.retrieval.config import StudentConfig
-from densespec.retrieval.student import quiet_libraries
+from densespec.retrieval.student import NOTE, quiet_libraries
 from densespec.runtime.progress import say
 from densespec.runtime.scratch import locked_scratch, scratch_root
 
@@ -90,7 +90,7 @@ def main() -> None:
         lists["untuned"] = dense_lists(wanted, vectors, untuned, config.depth)
         with locked_scratch("evaluate", args.domain):
             for row, folder in {"specialised": args.specialised, "control": args.control}.items():
-                if row == "control" and not (folder / "densespec.json").is_file():
+                if row == "control" and not (folder / NOTE).is_file():
                     say(f"no control in {folder} (distill.control: true trains one)")
                     continue
                 lists[row] = model_lists(

@@ -16,11 +16,11 @@ from densespec.errors import run
 from densespec.generation.card import dataset_card, read_licence, write_dataset
 from densespec.generation.config import GenerateConfig
 from densespec.generation.embedding import student_embedder, student_name
-from densespec.generation.kinds import prompt_of_kind, require_known_kinds
+from densespec.generation.kinds import prompt_of_kind, require_known_kinds, warn_of_english_examples
 from densespec.generation.prompt import Prompt, read_prompt
 from densespec.generation.quality import quality
 from densespec.generation.recorded import read_recordings
-from densespec.generation.registry import LANGUAGE_MODELS, WRITERS
+from densespec.generation.registry import WRITERS
 from densespec.generation.writer import Setting
 from densespec.generation.writing import counts, sample, write_queries
 from densespec.io.atomic import replacing_folder
@@ -28,7 +28,6 @@ from densespec.io.jsonl import write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import passages_of, read_table
 from densespec.retrieval.config import StudentConfig
-from densespec.runtime.progress import say
 from densespec.runtime.scratch import locked_scratch, scratch_root
 
 
@@ -54,13 +53,7 @@ def main() -> None:
     )
     if prompt is None:
         print(f"{args.domain} leaves {args.kind} queries out, or has no prompt for them: none are written")
-    asks = [name for name in config.writers if name in LANGUAGE_MODELS]
-    english_examples = prompt and prompt.examples and config.llm.examples and args.kind not in config.examples
-    if asks and english_examples and not config.language.startswith("en"):
-        say(
-            f"warning: {asks[0]} is asked for queries in '{config.language}' and shown English ones: bring "
-            f"generate.examples.{args.kind} in that language, or set generate.llm.examples to 0"
-        )
+    warn_of_english_examples(args.kind, prompt, config)
     title, licence = read_licence(args.licence_from)
     table = read_table(args.passages)
     corpus = passages_of(table)

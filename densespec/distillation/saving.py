@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from densespec.io.jsonl import write_json
-from densespec.retrieval.student import forget_last_call
+from densespec.retrieval.student import NOTE, forget_last_call
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import nn
-
-#: Says how a model folder was made: side, base student.
-NOTE = "densespec.json"
 
 
 def save_student(

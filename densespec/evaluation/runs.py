@@ -16,7 +16,7 @@ from densespec.records import Qrel, Run
 from densespec.retrieval.dense import search
 from densespec.retrieval.encoding import encode
 from densespec.retrieval.fusion import reciprocal_rank_fusion
-from densespec.retrieval.student import load_student, student_fingerprint
+from densespec.retrieval.student import NOTE, load_student, student_fingerprint
 
 Array = np.ndarray[Any, Any]
 
@@ -63,7 +63,7 @@ def model_side(folder: Path) -> str:
             found="no such folder",
             remedy="`dvc pull` or `dvc repro` brings it",
         )
-    note = folder / "densespec.json"
+    note = folder / NOTE
     return str(read_json(note).get("side", "both")) if note.exists() else "both"
 
 

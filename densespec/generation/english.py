@@ -1,8 +1,17 @@
-"""English word lists and inflections that the extractive writer phrases its queries with."""
+"""English: which languages are it, and the words and inflections that the extractive writer phrases with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+
+def is_english(language: str) -> bool:
+    """Whether a language is English, of any country.
+
+    Args:
+        language: as BCP 47 (``"en-GB"``).
+    """
+    return language.split("-")[0].lower() == "en"
 
 
 def word_list(words: str) -> frozenset[str]:

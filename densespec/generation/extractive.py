@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from densespec.generation.english import DETERMINERS, STOP_WORDS, VAGUE_WORDS
+from densespec.generation.english import DETERMINERS, STOP_WORDS, VAGUE_WORDS, is_english
 from densespec.generation.lexicon import Lexicon
 from densespec.generation.shaping import FORMS, KINDS, shape_english, shape_plain
 from densespec.generation.spans import Span, content_words, cut_spans, has_grammar, readable, shortened
@@ -39,7 +39,7 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
 
     All kinds embed the same texts, so the shards of one kind serve the next.
     """
-    english = setting.language.split("-")[0] == "en"
+    english = is_english(setting.language)
     lexicon = Lexicon((passage.content for passage in setting.corpus), english)
     spans = [cut_spans(passage.title, passage.text, lexicon) for passage in passages]
     words = [_weighted_words(passage, lexicon) for passage in passages]

@@ -9,8 +9,11 @@ from typing import Any
 
 from densespec.errors import InputError
 from densespec.generation.config import GenerateConfig
+from densespec.generation.english import is_english
 from densespec.generation.prompt import SHARED, Prompt, domain_prompt
+from densespec.generation.registry import LANGUAGE_MODELS
 from densespec.io.params import read_yaml
+from densespec.runtime.progress import say
 
 
 def require_a_domain(kind: str, confs: Iterable[Path]) -> None:
@@ -67,6 +70,23 @@ def prompt_of_kind(
             "generate.kinds (docs/generate.md, 'Kinds')",
         )
     return prompt
+
+
+def warn_of_english_examples(kind: str, prompt: Prompt | None, config: GenerateConfig) -> None:
+    """Say that a language model will be shown the shared pool, which is English, for another language.
+
+    Args:
+        kind: of the queries.
+        prompt: its prompt in the domain, with the pool; None where none are written.
+        config: the domain's.
+    """
+    asked = next((name for name in config.writers if name in LANGUAGE_MODELS), None)
+    shared = prompt and prompt.examples and config.llm.examples and kind not in config.examples
+    if asked and shared and not is_english(config.language):
+        say(
+            f"warning: {asked} is asked for queries in '{config.language}' and shown English ones: bring "
+            f"generate.examples.{kind} in that language, or set generate.llm.examples to 0"
+        )
 
 
 def known_kinds(listed: Iterable[str]) -> set[str]:

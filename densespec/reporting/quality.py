@@ -135,25 +135,18 @@ def _dropped(generate: Mapping[str, Mapping[str, Any]], kinds: Sequence[str]) ->
     for kind in kinds:
         total.update(generate[kind].get("dropped", {}))
     reasons = [reason for reason, lost in total.most_common() if lost]
-    lines = [
-        [words(kind), *(count(generate[kind].get("dropped", {}).get(reason, 0)) for reason in reasons)]
-        for kind in kinds
-    ]
-    lost = table(["Kind", *map(words, reasons)], lines, label="Queries dropped on their text")
-    tidied = sum(generate[kind].get("tidied", 0) for kind in kinds)
-    said = "Dropped on their text:" if reasons else "Dropped on their text: none."
-    above = ""
-    if tidied:
-        above = f"{count(tidied)} answers had something around the query, which was taken off"
-        preambles = sum(generate[kind].get("preambles", 0) for kind in kinds)
-        above += f", {count(preambles)} of them a preamble." if preambles else "."
-    return join(
-        [
-            tag("p", said, cls="soft"),
-            *([lost] if reasons else []),
-            *([tag("p", above, cls="soft")] if above else []),
+    parts = [tag("p", "Dropped on their text:" if reasons else "Dropped on their text: none.", cls="soft")]
+    if reasons:
+        lines = [
+            [words(kind), *(count(generate[kind].get("dropped", {}).get(reason, 0)) for reason in reasons)]
+            for kind in kinds
         ]
-    )
+        parts.append(table(["Kind", *map(words, reasons)], lines, label="Queries dropped on their text"))
+    if tidied := sum(generate[kind].get("tidied", 0) for kind in kinds):
+        said = f"{count(tidied)} answers had something around the query, which was taken off"
+        above = sum(generate[kind].get("preambles", 0) for kind in kinds)
+        parts.append(tag("p", said + (f", {count(above)} of them a preamble." if above else "."), cls="soft"))
+    return join(parts)
 
 
 def _share(value: float | None) -> str:

@@ -99,10 +99,7 @@ def _shards(
     label: str,
     tokens: bool,
 ) -> Iterator[tuple[slice, Shard]]:
-    setting = [
-        fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_tokens_of(model),
-        precision_of(model),
-    ]  # fmt: skip
+    setting = encoder_setting(model, fingerprint, task, tokens=tokens)
 
     def compute(chunk: Sequence[str]) -> Shard:
         shard = _embed(model, chunk, task, tokens)
@@ -119,6 +116,21 @@ def _shards(
     return map_shards(
         folder, texts, SHARD_TEXTS, lambda chunk: digest(setting, list(chunk)), compute, label
     )
+
+
+def encoder_setting(model: SentenceTransformer, fingerprint: str, task: str, *, tokens: bool) -> list[Any]:
+    """What decides a text's vectors beside the text: for the keys of all that is computed from them.
+
+    Args:
+        model: any bi-encoder.
+        fingerprint: identity of its weights.
+        task: ``"query"`` or ``"document"``.
+        tokens: whether token vectors are kept.
+    """
+    return [
+        fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_tokens_of(model),
+        precision_of(model),
+    ]  # fmt: skip
 
 
 def _short(text: str) -> str:

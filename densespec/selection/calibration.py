@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def isotonic(
     dev: Sequence[Array],
     grades: Sequence[Array],
     like: Sequence[Array] | None = None,
+    min_queries: int = 1,
 ) -> list[Array]:
     """Map scores to the mean grade of candidates with such scores on judged queries; 1 is the highest grade.
 
@@ -64,23 +66,23 @@ def isotonic(
         dev: scores of the judged queries' candidates, (candidates,) per query.
         grades: of the same candidates; 0 where there is no judgement, as in measures.
         like: scores whose percentiles count; None for these themselves.
+        min_queries: fewer judged queries are refused: a curve from a handful of them bends every list.
 
     Returns:
         One float32 array (candidates,) per query, about 0 to 1.
 
     Raises:
-        InputError: no judged query, or none with a relevant candidate.
+        InputError: no or too few judged queries, or none with a relevant candidate.
     """
     from sklearn.isotonic import IsotonicRegression
 
     known = np.concatenate([*grades, np.zeros(0)])
     if not known.any():
-        raise InputError(
-            "params.yaml: select.calibration = isotonic",
-            expected="judged dev queries with a relevant passage among their candidates",
-            found="none" if len(known) else "no judged dev query",
-            remedy="bring judgements of dev queries (qrels/dev.tsv), or set select.calibration to percentile",
-        )
+        relevant = "judged dev queries with a relevant passage among their candidates"
+        raise _not_learnt(relevant, "none" if len(known) else "no judged dev query")
+    if len(dev) < min_queries:
+        enough = f"at least {min_queries} judged dev queries (select.min_dev_queries)"
+        raise _not_learnt(enough, str(len(dev)))
     curve = IsotonicRegression(increasing=True, out_of_bounds="clip")
     curve.fit(np.concatenate(dev).astype(np.float64), known / known.max())
     return [
@@ -89,12 +91,22 @@ def isotonic(
     ]
 
 
+def _not_learnt(expected: str, found: str) -> InputError:
+    return InputError(
+        "params.yaml: select.calibration = isotonic",
+        expected=expected,
+        found=found,
+        remedy="bring judgements of dev queries (qrels/dev.tsv), or set select.calibration to percentile",
+    )
+
+
 def comparable(
     method: str,
     scores: Sequence[Array],
     held_out: Sequence[Array],
     dev: Sequence[Array],
     grades: Sequence[Array],
+    min_queries: int = 1,
 ) -> tuple[list[Array], list[Array]]:
     """One teacher's scores, calibrated: those of the training queries, and of the dev and test queries alike.
 
@@ -104,11 +116,13 @@ def comparable(
         held_out: of the dev and test queries' candidates.
         dev: of the judged dev queries' candidates.
         grades: of these.
+        min_queries: see :func:`isotonic`.
 
     Raises:
         InputError: see :func:`isotonic`.
     """
     if method == "isotonic":
-        return isotonic(scores, dev, grades), isotonic(held_out, dev, grades, like=scores)
+        learnt = partial(isotonic, dev=dev, grades=grades, min_queries=min_queries)
+        return learnt(scores), learnt(held_out, like=scores)
     to_scale = calibrate if method == "percentile" else standardise
     return to_scale(scores), to_scale(held_out, like=scores)

@@ -16,9 +16,8 @@ import numpy as np
 
 from densespec.records import Passage
 from densespec.retrieval.bm25 import Bm25
-from densespec.retrieval.encoding import SHARD_TEXTS, encode, token_shards
+from densespec.retrieval.encoding import SHARD_TEXTS, encode, encoder_setting, token_shards
 from densespec.retrieval.judged import Judged
-from densespec.retrieval.student import batch_tokens_of, precision_of
 from densespec.retrieval.weights import best_weights
 from densespec.runtime.fingerprint import digest
 from densespec.runtime.scratch import Shard, map_shards
@@ -73,7 +72,7 @@ def late_interaction(
             if numbers
         ]
 
-    setting = ["late interaction", *_encoder(model, fingerprint)]
+    setting = ["late interaction", *_encoders(model, fingerprint, tokens=True)]
     return _by_passage(setting, passages, queries, candidates, folder, best, "late interaction")
 
 
@@ -118,7 +117,7 @@ def best_sentence(
             if numbers
         ]
 
-    setting = ["best sentence", *_encoder(model, fingerprint)]
+    setting = ["best sentence", *_encoders(model, fingerprint, tokens=False)]
     return _by_passage(setting, contents, queries, candidates, folder, best, "sentences")
 
 
@@ -136,11 +135,9 @@ def sentences(passage: Passage) -> list[str]:
     return [passage._replace(text=piece).content for piece in long] or [passage.content]
 
 
-def _encoder(model: SentenceTransformer, fingerprint: str) -> list[Any]:
-    """What decides the vectors of a text."""
-    return [
-        fingerprint, model.max_seq_length, model.prompts, precision_of(model), batch_tokens_of(model)
-    ]  # fmt: skip
+def _encoders(model: SentenceTransformer, fingerprint: str, *, tokens: bool) -> list[list[Any]]:
+    """What decides the vectors of queries and of passages."""
+    return [encoder_setting(model, fingerprint, task, tokens=tokens) for task in ("query", "document")]
 
 
 def _by_passage(

@@ -52,3 +52,12 @@ def test_a_text_without_tokens_has_a_column_of_its_own():
     assert len(by_length(empty)) == 1
     ((_, group),) = by_length({"attention_mask": torch.zeros(2, 4, dtype=torch.long)})
     assert group["attention_mask"].shape == (2, 1)
+
+
+def test_groups_hold_the_budget_with_padding_and_every_text_once():
+    lengths = [3, 50, 7, 7, 20, 1, 9, 30]
+    groups = reversed(by_length(padded(lengths, left=False), tokens=40))
+    batches = [rows.tolist() for rows, _ in groups]
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    assert all(len(rows) * max(lengths[row] for row in rows) <= 40 for rows in batches if len(rows) > 1)
+    assert batches[0] == [1]

@@ -11,10 +11,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from densespec.distillation.objective import ListCollator, TrainingLists
-from densespec.distillation.saving import NOTE, save_student
+from densespec.distillation.saving import save_student
 from densespec.retrieval.config import StudentConfig
 from densespec.retrieval.encoding import encode
-from densespec.retrieval.student import _revision_of_code, load_student, student_fingerprint
+from densespec.retrieval.student import NOTE, _revision_of_code, load_student, student_fingerprint
 from tests.tiny_models import PROMPTS, tiny_bi_encoder
 
 torch.set_num_threads(1)

@@ -113,6 +113,9 @@ def test_isotonic_calibration_learns_from_the_judged_dev_queries(teachers, monke
     alone, metrics = run_stage(monkeypatch, ["causal"], calibration="isotonic", min_dev_queries=DEV)
     compare(alone, expected["causal"])
     assert set(metrics) == {"funnel", "train", "dev"}
+    write_qrels(Path("dev.tsv"), [])
+    with pytest.raises(InputError, match=r"no judged dev query(.|\n)*qrels/dev\.tsv"):
+        run_stage(monkeypatch, list(teachers), calibration="isotonic")
 
 
 def test_isotonic_calibration_is_refused_with_few_judged_dev_queries(teachers, monkeypatch):
