@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from densespec.generation.registry import WRITERS
 from densespec.runtime.endpoint import EndpointConfig
@@ -26,6 +26,9 @@ class LlmConfig(BaseModel):
     max_tokens: int = Field(
         default=50, ge=1, description="longest answer (tokens); a query that it cuts is dropped"
     )
+    stop: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="texts that end an answer, such as the line break; they are not part of it"
+    )
     passage_chars: int = Field(default=2048, ge=100, description="where passages are cut (characters)")
     examples: int = Field(default=3, ge=0, description="few-shot examples, drawn per passage; 0 for none")
     structured: bool = Field(
@@ -38,6 +41,12 @@ class LlmConfig(BaseModel):
     shard_size: int = Field(
         default=256, ge=1, description="queries kept at a time: as many are lost when a run is killed"
     )
+
+    @model_validator(mode="after")
+    def _json_is_not_stopped(self) -> LlmConfig:
+        if self.structured and self.stop:
+            raise ValueError("stop would end the JSON of structured answers early: leave one of the two out")
+        return self
 
 
 class TransformersConfig(BaseModel):

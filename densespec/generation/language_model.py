@@ -44,7 +44,9 @@ def write_in_shards(
         passage_chars=llm.passage_chars, seed=setting.seed, structured=llm.structured,
     )  # fmt: skip
     # "cut": not what earlier versions kept, which did not say whether an answer was whole
-    decides = (name, "cut", identity, llm.temperature, llm.max_tokens, llm.structured, llm.template_options)
+    decides: list[Any] = [name, "cut", identity]
+    decides += [llm.temperature, llm.max_tokens, llm.structured, llm.template_options]
+    decides += [llm.stop] if llm.stop else []  # without it, the shards of earlier versions count
     answers = Answers(
         setting.scratch, decides, answer, shard_size=llm.shard_size, label=f"{name} {kind}"
     )

@@ -30,6 +30,8 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
         "temperature": llm.temperature,
         "max_tokens": llm.max_tokens,
     }
+    if llm.stop:
+        fixed["stop"] = llm.stop
     if llm.structured:
         schema = {"name": "query", "strict": True, "schema": QUERY_SCHEMA}
         fixed["response_format"] = {"type": "json_schema", "json_schema": schema}

@@ -63,7 +63,7 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
 
     def answer(requests: Sequence[Request]) -> list[Answer]:
         return answers(
-            engine(), requests, temperature=llm.temperature, max_tokens=llm.max_tokens,
+            engine(), requests, temperature=llm.temperature, max_tokens=llm.max_tokens, stop=llm.stop,
             batch_size=own.batch_size, template_options=llm.template_options,
         )  # fmt: skip
 
@@ -127,6 +127,7 @@ def answers(
     *,
     temperature: float,
     max_tokens: int,
+    stop: Sequence[str],
     batch_size: int,
     template_options: dict[str, Any],
 ) -> list[Answer]:
@@ -137,6 +138,7 @@ def answers(
         requests: any number.
         temperature: of sampling; 0 takes the likeliest token.
         max_tokens: longest answer.
+        stop: texts that end an answer before they come.
         batch_size: requests per forward pass; fewer from where memory did not hold them.
         template_options: for the chat template.
 
@@ -162,20 +164,24 @@ def answers(
     while order:
         batch = order[:batch_size]
         draws = np.stack([np.random.default_rng(requests[n].seed).random(max_tokens) for n in batch])
-        drawn = _drawn(engine, [prompts[n] for n in batch], draws, temperature)
+        drawn = _drawn(engine, [prompts[n] for n in batch], draws, temperature, stop)
         if drawn is None:
             batch_size = _halved(len(batch), prompts[batch[0]])
             continue
         order = order[batch_size:]
         for number, tokens in zip(batch, drawn, strict=True):
             end = next((place + 1 for place, token in enumerate(tokens) if token in engine.stops), None)
-            text = tokenizer.decode(tokens[:end], skip_special_tokens=True)
-            given[number] = Answer(text, len(prompts[number]), len(tokens[:end]), cut=end is None)
+            text, used, stopped = _until(stop, tokenizer, tokens[:end])
+            given[number] = Answer(text, len(prompts[number]), used, cut=end is None and not stopped)
     return given
 
 
 def _drawn(
-    engine: Engine, prompts: Sequence[list[int]], draws: np.ndarray[Any, Any], temperature: float
+    engine: Engine,
+    prompts: Sequence[list[int]],
+    draws: np.ndarray[Any, Any],
+    temperature: float,
+    stop: Sequence[str],
 ) -> list[list[int]] | None:
     """Tokens of a batch's answers, filled up to the longest; None where memory does not hold the batch.
 
@@ -184,23 +190,37 @@ def _drawn(
         prompts: token ids.
         draws: uniform numbers (prompts, most tokens of an answer).
         temperature: see :func:`answers`.
+        stop: see :func:`answers`.
     """
     import torch
-    from transformers import LogitsProcessorList
+    from transformers import LogitsProcessorList, StoppingCriteriaList
 
     inputs = engine.tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(engine.model.device)
     width = inputs["input_ids"].shape[1]
+
+    endings = [_Ended(engine.tokenizer, stop, width)] if stop else []
 
     def generate() -> list[list[int]]:
         with torch.inference_mode():
             outputs = engine.model.generate(
                 **inputs, max_new_tokens=draws.shape[1], do_sample=False,
+                stopping_criteria=StoppingCriteriaList(endings),
                 logits_processor=LogitsProcessorList([_Sampler(draws, temperature, width)]),
             )  # fmt: skip
         answers: list[list[int]] = outputs[:, width:].tolist()
         return answers
 
     return within_memory(generate)
+
+
+def _until(stop: Sequence[str], tokenizer: Any, tokens: Sequence[int]) -> tuple[str, int, bool]:
+    """Text of an answer up to the first of ``stop``, its tokens with that, and whether it was there."""
+
+    for used in range(1, len(tokens) + 1) if stop else ():
+        text = tokenizer.decode(tokens[:used], skip_special_tokens=True)
+        if places := [text.index(ending) for ending in stop if ending in text]:
+            return text[: min(places)], used, True
+    return tokenizer.decode(tokens, skip_special_tokens=True), len(tokens), False
 
 
 def _halved(batch_size: int, longest: Sequence[int]) -> int:
@@ -242,6 +262,21 @@ class _Sampler:
         chosen = torch.searchsorted(cumulated, draws[:, None] * cumulated[:, -1:], right=True)
         chosen = chosen.clamp(max=logits.shape[-1] - 1).to(logits.device)
         return torch.full_like(logits, -torch.inf).scatter_(-1, chosen, 0.0)
+
+
+class _Ended:
+    """Which answers hold a text that ends them; transformers' own criterion mistakes parts of characters."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str], width: int) -> None:
+        self.tokenizer, self.stop, self.width = tokenizer, stop, width
+
+    def __call__(self, tokens: Any, scores: Any, **kwargs: Any) -> Any:
+        """Of token ids (batch, so far): bool (batch,)."""
+        import torch
+
+        texts = self.tokenizer.batch_decode(tokens[:, self.width :], skip_special_tokens=True)
+        ended = [any(text in answer for text in self.stop) for answer in texts]
+        return torch.tensor(ended, device=tokens.device)
 
 
 def _device() -> str:

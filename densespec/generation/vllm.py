@@ -42,7 +42,7 @@ def write(passages: Sequence[Passage], kind: str, setting: Setting) -> Iterator[
         "enable_prefix_caching": True, "seed": 0,
     }  # fmt: skip
     sampling = {
-        "temperature": llm.temperature, "max_tokens": llm.max_tokens,
+        "temperature": llm.temperature, "max_tokens": llm.max_tokens, "stop": llm.stop,
         "template_options": llm.template_options, "schema": QUERY_SCHEMA if llm.structured else None,
     }  # fmt: skip
 
@@ -139,6 +139,7 @@ def _in_this_process(arguments: Mapping[str, Any]) -> Ask:
             SamplingParams(
                 temperature=sampling["temperature"],
                 max_tokens=sampling["max_tokens"],
+                stop=sampling["stop"],
                 seed=request.seed,
                 # one each: the engine notes in it what it made of it
                 structured_outputs=StructuredOutputsParams(json=schema) if schema else None,

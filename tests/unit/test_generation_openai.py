@@ -83,6 +83,8 @@ def test_an_endpoint_answers_as_the_model_behind_it_does(endpoint, llama, tmp_pa
     body = endpoint.bodies[0]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("tiny-llama", 0.8, 12)
     assert "stop" not in body  # the query may stand below a preamble
+    list(openai(PASSAGES[:1], "question", setting(tmp_path / "c", endpoint.address, llm={"stop": ["\n"]})))
+    assert endpoint.bodies[-1]["stop"] == ["\n"]
     assert "第0章, größer" in json.dumps([b["messages"] for b in endpoint.bodies], ensure_ascii=False)
 
 

@@ -41,7 +41,7 @@ def requests():
 
 
 def given(engine, requests, **changes) -> list[Answer]:
-    values = {"temperature": 0.8, "max_tokens": 24, "batch_size": 4, "template_options": {}}
+    values = {"temperature": 0.8, "max_tokens": 24, "stop": [], "batch_size": 4, "template_options": {}}
     return answers(engine, requests, **{**values, **changes})
 
 
@@ -90,6 +90,20 @@ def test_answers_end_at_the_turn_and_nowhere_else(engine, requests):
     assert not any(answer.cut for answer in found if answer.completion_tokens < 60)
     assert any("\n" in answer.text.strip() for answer in found)  # the query may stand below a preamble
     assert len({answer.text for answer in found}) > 100
+
+
+@pytest.mark.parametrize("stop", [["\n"], ["e", "n"], ["ab", "\n"]], ids=repr)
+def test_a_stop_ends_an_answer_before_it_comes(engine, requests, stop):
+    many = [Request(request.messages, seed) for request in requests for seed in range(4)]
+    whole, found = (given(engine, many, max_tokens=60, stop=texts) for texts in ([], stop))
+    ended = 0
+    for one, other in zip(whole, found, strict=True):
+        places = [one.text.index(text) for text in stop if text in one.text]
+        assert other.text == one.text[: min(places, default=None)]
+        assert other.cut == (one.cut and not places)
+        assert other.completion_tokens <= one.completion_tokens
+        ended += other.completion_tokens < one.completion_tokens
+    assert ended > 5
 
 
 def test_other_requests_do_not_matter(engine, requests):
@@ -220,6 +234,7 @@ def test_what_changes_a_query_changes_its_shard(llama, tmp_path):
     assert not shards(copy_ngram=2, transformers={"batch_size": 2})  # filters and speed
     for change in (
         {"seed": 1}, {"llm": {"temperature": 0.7}}, {"llm": {"max_tokens": 9}}, {"llm": {"examples": 0}},
+        {"llm": {"stop": ["e"]}},
         {"llm": {"passage_chars": 100}, "passages": [Passage("p", "", "x" * 200)]},
         {"transformers": {"dtype": "bfloat16"}}, {"passages": PASSAGES[1:5]},
         {"prompt": PROMPT._replace(template="Ask!\n\n{passage}")},

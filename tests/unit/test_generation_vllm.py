@@ -72,11 +72,14 @@ def test_what_the_engine_is_asked_and_what_its_outputs_become(monkeypatch):
         sys.modules, "vllm.sampling_params", SimpleNamespace(StructuredOutputsParams=SimpleNamespace)
     )
     requests = [Request([{"role": "user", "content": "Ask."}], seed) for seed in (3, 4)]
-    sampling = {"temperature": 0.5, "max_tokens": 3, "template_options": {}, "schema": None}
+    sampling = {
+        "temperature": 0.5, "max_tokens": 3, "stop": ["\n"], "template_options": {}, "schema": None
+    }  # fmt: skip
     ask = replicas({"model": "m"}, 1, 1)
     expected = [Answer("said 0", 2, 3), Answer("said 1", 2, 3, cut=True)]
     assert ask(requests, sampling) == ask(requests, {**sampling, "schema": QUERY_SCHEMA}) == expected
     assert [(one.seed, one.temperature, one.max_tokens) for one in asked] == [(3, 0.5, 3), (4, 0.5, 3)] * 2
+    assert all(one.stop == ["\n"] for one in asked)
     assert [one.structured_outputs and one.structured_outputs.json for one in asked] == [
         None, None, QUERY_SCHEMA, QUERY_SCHEMA
     ]  # fmt: skip
