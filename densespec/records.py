@@ -9,6 +9,9 @@ import hashlib
 import unicodedata
 from typing import NamedTuple
 
+#: Prompt of recorded queries that people judged for their passages, in place of a language model's.
+LABELLED_PROMPT = "human/1"
+
 
 class Passage(NamedTuple):
     """One unit of retrieval.

@@ -72,13 +72,15 @@ def main() -> None:
     if config.calibration == "zscore":  # what follows expects scores from 0 to 1
         mixed, held_out_mixed = calibrate(mixed), calibrate(held_out_mixed, like=mixed)
     source_ids = [table["source_id"][n] for n in training]
+    texts = [table["text"][n] for n in training]
+    # a query with lists for several passages is in one split, that of the first
+    first_source = dict(zip(reversed(texts), reversed(source_ids), strict=True))
     selected, outcomes = select_lists(
         [table["passages"][n] for n in training],
         mixed,
         [row_of[source] if source else None for source in source_ids],
         [
-            passages["hash"][row_of[source]] if source else table["text"][n]
-            for n, source in zip(training, source_ids, strict=True)
+            passages["hash"][row_of[source]] if (source := first_source[text]) else text for text in texts
         ],
         list_length=config.list_length,
         min_candidates=config.min_candidates,

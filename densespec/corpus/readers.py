@@ -21,15 +21,15 @@ from densespec.errors import InputError
 from densespec.io.jsonl import numbered_lines, read_jsonl, shorten
 from densespec.io.params import read_yaml
 from densespec.io.trec import read_qrels
-from densespec.records import Passage, Qrel, Query, passage_hash
+from densespec.records import LABELLED_PROMPT, Passage, Qrel, Query, passage_hash
 
 #: One record of a file: where it stands ("corpus.jsonl:12") and its fields.
 Row = tuple[str, Mapping[str, Any]]
 #: Evaluation splits, in the order of reading.
 SPLITS = ("dev", "test")
 PASSAGE_HASH = re.compile(r"[0-9a-f]{16}")
-#: Kind, prompt and model of recordings that people's labels became.
-LABELLED_KIND, LABELLED_PROMPT, LABELLED_MODEL = "question", "human/1", "human"
+#: Kind and model of recordings that people's labels became.
+LABELLED_KIND, LABELLED_MODEL = "question", "human"
 
 
 class EvaluationQuery(NamedTuple):

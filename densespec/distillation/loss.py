@@ -25,11 +25,13 @@ class ListBatch(NamedTuple):
         slots: int64 (B, K), place of each candidate among the batch's passage vectors; -1 = no candidate.
         teacher: float (B, K), calibrated teacher scores; ignored where there is no candidate.
         positive: int64 (B,), slot of the positive.
+        relevant: bool (B, K), candidates known to answer the query, whatever the teacher says.
     """
 
     slots: Tensor
     teacher: Tensor
     positive: Tensor
+    relevant: Tensor
 
 
 class LossParts(NamedTuple):
@@ -140,13 +142,13 @@ def masked_infonce(
 
 
 def masked_pairs(block: ListBatch, candidates: int, mask_ratio: float) -> Tensor:
-    """Likely false negatives: passages of the query's list that the teacher scores close to the positive.
+    """False negatives: passages of the query's list that are known or likely to be relevant.
 
-    A passage in the list of a query is masked for that query when its teacher score exceeds
-    ``mask_ratio`` × the positive's, whichever query's list it also stands in; where the positive's score p
-    is negative, p + (``mask_ratio`` - 1) · abs(p), as in :func:`densespec.selection.lists.false_negatives`.
-    Passages outside the list have no teacher score for the query and stay negatives. The positive itself is
-    never masked.
+    A passage in the list of a query is masked for that query, whichever query's list it also stands in, when
+    it is known to be relevant, or when its teacher score exceeds ``mask_ratio`` × the positive's; where the
+    positive's score p is negative, p + (``mask_ratio`` - 1) · abs(p), as in
+    :func:`densespec.selection.lists.false_negatives`. Passages outside the list have no teacher score for the
+    query and stay negatives. The positive itself is never masked.
 
     Args:
         block: the lists.
@@ -158,9 +160,9 @@ def masked_pairs(block: ListBatch, candidates: int, mask_ratio: float) -> Tensor
     """
     positive_score = block.teacher.gather(1, block.positive[:, None])
     limit = torch.where(positive_score < 0, (2 - mask_ratio) * positive_score, mask_ratio * positive_score)
-    likely = (block.slots >= 0) & (block.teacher > limit)
-    likely = likely.scatter(1, block.positive[:, None], False)
+    hidden = (block.slots >= 0) & (block.relevant | (block.teacher > limit))
+    hidden = hidden.scatter(1, block.positive[:, None], False)
     masked = torch.zeros((len(block.slots), candidates), dtype=torch.bool, device=block.slots.device)
     rows = torch.arange(len(block.slots), device=block.slots.device)[:, None].expand_as(block.slots)
-    masked[rows[likely], block.slots[likely]] = True
+    masked[rows[hidden], block.slots[hidden]] = True
     return masked

@@ -35,6 +35,9 @@ PADDING_OF_PASSES = 0.25
 class TrainingLists:
     """Training and dev lists as padded tensors.
 
+    A query that is written or judged for several passages has a list for each, the same text and another
+    positive: ``relevant`` marks the candidates of a list that are the positive of any list of its query.
+
     Args:
         queries: query texts.
         passages: row numbers per query, the teacher's best first.
@@ -57,6 +60,10 @@ class TrainingLists:
         self.passages = torch.full((count, longest), -1, dtype=torch.long)
         self.scores = torch.zeros((count, longest))
         self.positive = torch.zeros(count, dtype=torch.long)
+        self.relevant = torch.zeros((count, longest), dtype=torch.bool)
+        answers: dict[str, set[int]] = {}
+        for text, rows, place in zip(self.queries, passages, positive, strict=True):
+            answers.setdefault(text, set()).add(rows[place])
         for number, (rows, values, place) in enumerate(zip(passages, scores, positive, strict=True)):
             keep = list(range(min(len(rows), longest)))
             if place not in keep:
@@ -64,6 +71,8 @@ class TrainingLists:
             self.passages[number, : len(keep)] = torch.tensor([rows[k] for k in keep])
             self.scores[number, : len(keep)] = torch.tensor([values[k] for k in keep])
             self.positive[number] = keep.index(place)
+            known = answers[self.queries[number]]
+            self.relevant[number, : len(keep)] = torch.tensor([rows[k] in known for k in keep])
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -203,6 +212,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
             slots=labels[:, 2:],
             teacher=self.lists.scores[numbers].to(labels.device),
             positive=self.lists.positive[numbers].to(labels.device),
+            relevant=self.lists.relevant[numbers].to(labels.device),
         )
         passages = unit[1] if self.passage_vectors is None else self.passage_vectors
         return matryoshka_loss(unit[0][labels[:, 1]], passages, batch, **self.terms)

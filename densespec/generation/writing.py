@@ -10,7 +10,7 @@ from densespec.generation.filters import REASONS, rejection
 from densespec.generation.tidying import find_query
 from densespec.generation.words import length
 from densespec.generation.writer import QueryWriter, Setting
-from densespec.records import Passage, passage_hash
+from densespec.records import LABELLED_PROMPT, Passage, passage_hash
 from densespec.runtime.seeds import seed_for
 
 
@@ -73,6 +73,7 @@ def write_queries(
     dropped = dict.fromkeys(REASONS, 0)
     numbers: Counter[str] = Counter()  # queries written so far, per passage hash
     seen: set[str] = set()
+    judged: dict[str, set[str]] = {}  # the same of one passage
     place = {passage.id: number for number, passage in enumerate(passages)}
     done: set[str] = set()
     for name, write in writers.items():
@@ -90,13 +91,17 @@ def write_queries(
             number = numbers[content_key] = numbers[content_key] + 1
             answered.add(passage.id)
             tally["written"] += 1
+            # a query that people judged for several passages is right for each of them
+            by_people = written.prompt == LABELLED_PROMPT
+            before = judged.setdefault(content_key, set()) if by_people else seen
             if written.cut and last:
                 reason = "cut_off"
             else:
-                reason = rejection(text, passage, seen, setting.max_words, setting.copy_ngram, language)
+                reason = rejection(text, passage, before, setting.max_words, setting.copy_ngram, language)
             if reason:
                 dropped[reason] += 1
                 continue
+            seen |= before
             tally["kept"] += 1
             done.add(passage.id)
             query_id = f"{kind}-{content_key}-{number}"

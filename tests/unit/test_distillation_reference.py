@@ -87,7 +87,9 @@ def reference(model, case, numbers, terms, fixed=None):
             loss = loss + terms.kl_weight * t * (math.log(t) - torch.log(s)) / len(numbers)
         positive = rows[place]
         ratio = terms.mask_ratio if score[positive] >= 0 else 2 - terms.mask_ratio
-        close = {row for row in rows if score[row] > ratio * score[positive]} - {positive}
+        same = [m for m, text in enumerate(case.lists.queries) if text == case.lists.queries[n]]
+        known = {case.rows[m][case.positive[m]] for m in same}
+        close = {row for row in rows if row in known or score[row] > ratio * score[positive]} - {positive}
         against = sum(
             torch.exp(query @ passage[row] / terms.infonce_temperature)
             for row in in_batch if row not in close
@@ -199,7 +201,8 @@ def test_terms_and_masks(model, fixed, changes):
 @pytest.mark.parametrize("positive", [0.5, 0.0, -0.5])
 def test_the_mask_is_that_of_the_lists_filter_on_either_side_of_zero(positive, ratio):
     scores = np.array([positive, *np.linspace(-1, 1, 21) + 0.02], dtype=np.float32)
-    block = ListBatch(torch.arange(22)[None], torch.tensor(scores)[None], torch.tensor([0]))
+    unknown = torch.zeros((1, 22), dtype=torch.bool)
+    block = ListBatch(torch.arange(22)[None], torch.tensor(scores)[None], torch.tensor([0]), unknown)
     (found,) = masked_pairs(block, 22, ratio)
     assert found.tolist() == false_negatives(scores, 0, max_ratio=ratio).tolist()
     below = scores[1:][~found[1:].numpy()].max()
@@ -220,3 +223,25 @@ def test_another_querys_positive_in_this_querys_list_above_the_threshold_is_mask
         for ratio in (0.6, 0.71)
     )
     assert masked < unmasked - 1e-6, "the mask is in the loss"
+
+
+def test_another_passage_that_the_query_is_labelled_with_is_no_negative(model, fixed):
+    """Two lists of one text, each other's positives in them: masked in both, whatever the teacher says."""
+    lists = case(8, queries=3)
+    lists.rows, lists.positive = [[0, 1, 2], [3, 4], [1, 5, 0]], [0, 0, 0]
+    scores = [[1.0, 0.1, 0.2], [0.9, 0.1], [1.0, 0.3, -0.5]]
+
+    def loss(questions):
+        lists.lists = TrainingLists(questions, lists.rows, scores, lists.positive, 6)
+        vectors = fixed(lists)
+        terms = {**TERMS, "kl_weight": 0.0, "infonce_weight": 1.0, "infonce_temperature": 1.0}
+        check(model, lists, range(3), terms, fixed=vectors)
+        return lists.lists, engine(model, lists, range(3), terms, 40, vectors).item()
+
+    _, first, second = questions = lists.lists.queries
+    assert second == questions[0] != first
+    same, masked = loss([second, first, second])
+    assert same.relevant.tolist() == [[True, True, False], [True, False, False], [True, False, True]]
+    other, unmasked = loss([second, first, second + " " + first])
+    assert other.relevant.sum() == 3
+    assert masked < unmasked - 1e-3

@@ -422,7 +422,9 @@ def test_the_dev_loss_is_a_mean_over_lists_not_over_batches(run, folder, vectors
     terms = {**TERMS, "infonce_weight": 0.0}
     outcome, _ = run(dev=range(11, 18), batch_size=3, max_steps=1, terms=terms)
     queries = load_student(str(folder)).encode_query(QUERIES[11:18], normalize_embeddings=True)
-    batch = ListBatch(*(values[11:18] for values in (lists().passages, lists().scores, lists().positive)))
+    given = lists()
+    kept = given.passages, given.scores, given.positive, given.relevant
+    batch = ListBatch(*(values[11:18] for values in kept))
     expected = distillation_loss(torch.tensor(queries), vectors, batch, **terms).total
     assert outcome.curve[0]["dev_loss"] == pytest.approx(expected.item(), rel=1e-4)
 

@@ -20,7 +20,7 @@ from densespec.generation.registry import WRITERS
 from densespec.generation.words import copied_words, length, run_key, tokens
 from densespec.generation.writer import Recording, Setting, Written
 from densespec.generation.writing import Kept, counts, sample, write_queries
-from densespec.records import Passage, passage_hash
+from densespec.records import LABELLED_PROMPT, Passage, passage_hash
 
 PASSAGES = [Passage(f"p{n}", f"Title {n}", f"Passage number {n} tells of river {n}.") for n in range(6)]
 PROMPT = Prompt("question/1", "Ask about:\n{passage}\n")
@@ -139,6 +139,21 @@ def test_a_limited_writer_takes_uncovered_passages_first_and_the_same_for_every_
         assert [q.source_id for q in outcome.queries] == ["p4", "p5"]
     assert len(write_queries(PASSAGES, "title", {"w": write}, setting(), {"w": 5}, covered).queries) == 5
     assert write_queries(PASSAGES, "title", {"w": write}, setting(), {"w": 0}).queries == []
+
+
+def test_a_query_that_people_judged_for_several_passages_is_kept_for_each_and_no_model_may_repeat_it():
+    """Once per passage, however often it is recorded there."""
+    def labelled(passages, kind, setting):
+        for passage in passages[:2]:
+            for text in ("how tall is it?", "How tall is it", f"only {passage.id}?"):
+                yield Written(passage, text, LABELLED_PROMPT, "human")
+
+    repeating = writer({p.id: ["How tall is it?"] for p in PASSAGES})
+    outcome = write_queries(PASSAGES, "question", {"recorded": labelled, "w": repeating}, setting(), {})
+    assert [(q.source_id, q.text) for q in outcome.queries] == [
+        ("p0", "how tall is it?"), ("p0", "only p0?"), ("p1", "how tall is it?"), ("p1", "only p1?")
+    ]  # fmt: skip
+    assert outcome.dropped["duplicate"] == 2 + len(PASSAGES) - 2
 
 
 def test_most_of_a_sample_stays_when_the_corpus_grows():

@@ -96,6 +96,20 @@ def test_two_teachers_are_made_comparable_as_asked_and_their_agreement_is_told(t
     assert zscore != percentile
 
 
+def test_a_query_with_lists_for_several_passages_is_in_one_split(teachers, monkeypatch):
+    table = read_table(Path("candidates.parquet"))
+    ids = table["query_id"]
+    sources = [f"p{number % CANDIDATES}" for number in range(QUERIES)] + [""] * (DEV + TEST)
+    texts = [f"text {number // 2}" for number in range(QUERIES)] + ids[QUERIES:]
+    write_table(Path("candidates.parquet"), table | {"text": texts, "source_id": sources})
+    run_stage(monkeypatch, ["hybrid"], source_rank=0, seed=3)
+    lists = read_table(Path("lists.parquet"))
+    assert len(lists["text"]) == QUERIES
+    splits = dict(zip(lists["text"], lists["split"], strict=True))
+    assert [splits[text] for text in lists["text"]] == lists["split"]
+    assert set(lists["split"]) == {"train", "dev"}
+
+
 def test_of_a_single_teacher_the_calibration_makes_no_difference(teachers, monkeypatch):
     percentile, metrics = run_stage(monkeypatch, ["causal"])
     assert "agreement" not in metrics
