@@ -26,8 +26,10 @@ from densespec.evaluation.runs import (
     dense_lists,
     fused_lists,
     judged_queries,
-    model_lists,
+    leading,
+    model_dims,
     model_side,
+    model_vectors,
     teacher_lists,
     written_lists,
 )
@@ -87,17 +89,21 @@ def main() -> None:
         quiet_libraries()
         untuned = read_array(args.candidates / "passage_embeddings.npy")
         vectors = read_array(args.candidates / "query_embeddings.npy")[rows]
-        lists["untuned"] = dense_lists(wanted, vectors, untuned, config.depth)
+        embedded = {"untuned": (vectors, untuned)}
         with locked_scratch("evaluate", args.domain):
             for row, folder in {"specialised": args.specialised, "control": args.control}.items():
                 if row == "control" and not (folder / NOTE).is_file():
                     say(f"no control in {folder} (distill.control: true trains one)")
                     continue
-                lists[row] = model_lists(
-                    folder, wanted, [queries[query_id].text for query_id in wanted], contents, untuned,
-                    depth=config.depth, shards=scratch_root() / "encode",
-                    loading=student.of_trained(), label=row,
+                embedded[row] = model_vectors(
+                    folder, [queries[query_id].text for query_id in wanted], contents, untuned,
+                    shards=scratch_root() / "encode", loading=student.of_trained(), label=row,
                 )  # fmt: skip
+        for dim in model_dims(args.specialised):
+            for row in ("untuned", "specialised"):
+                queries_there, passages_there = embedded[row]
+                embedded[f"{row}-{dim}"] = leading(queries_there, dim), leading(passages_there, dim)
+        lists = {row: dense_lists(wanted, *sides, config.depth) for row, sides in embedded.items()}
         lists["bm25"] = written_lists(args.candidates / "bm25.parquet")
         lists["hybrid"] = fused_lists(lists["untuned"], lists["bm25"], config.depth, config.fusion_k)
         candidates = {query_id: mined["passages"][n] for query_id, n in zip(wanted, rows, strict=True)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from densespec.errors import run
 from densespec.evaluation.config import EvaluateConfig
 from densespec.evaluation.measures import measure_runs
-from densespec.evaluation.runs import Lists, as_run, dense_lists, judged_queries, model_lists
+from densespec.evaluation.runs import Lists, as_run, dense_lists, judged_queries, model_vectors
 from densespec.evaluation.summary import assess
 from densespec.io.jsonl import read_jsonl, write_json
 from densespec.io.params import load_section
@@ -60,10 +60,11 @@ def main() -> None:
                 for task, items in {"document": contents, "query": texts}.items()
             }  # fmt: skip
             lists["untuned"] = dense_lists(judged, vectors["query"], vectors["document"], config.depth)
-            lists["specialised"] = model_lists(
-                args.specialised, judged, texts, contents, vectors["document"],
-                depth=config.depth, shards=shards, loading=student.of_trained(), label="specialised",
+            specialised = model_vectors(
+                args.specialised, texts, contents, vectors["document"],
+                shards=shards, loading=student.of_trained(), label="specialised",
             )  # fmt: skip
+            lists["specialised"] = dense_lists(judged, *specialised, config.depth)
     runs = {row: as_run(listed, passages["id"], config.depth) for row, listed in lists.items()}
     block = assess(
         measure_runs(runs, qrels, judged), [queries[query_id].get("kind") or "" for query_id in judged],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def save_student(
-    path: Path, trained: SentenceTransformer, untuned: SentenceTransformer, side: str, student: str
+    path: Path,
+    trained: SentenceTransformer,
+    untuned: SentenceTransformer,
+    side: str,
+    student: str,
+    dims: Sequence[int] = (),
 ) -> None:
     """Write ``trained`` into the folder ``path``.
 
@@ -29,6 +35,7 @@ def save_student(
         untuned: the student as it was.
         side: ``"query"`` or ``"both"``.
         student: id of the base model, for the note.
+        dims: leading dimensions that it was trained to serve alone, for the note.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
@@ -50,7 +57,7 @@ def save_student(
     model.save_pretrained(str(path), create_model_card=False)
     for code in path.glob("*/*.py"):  # that a student brings: transformers looks for it beside the encoders
         shutil.copyfile(code, path / code.name)
-    write_json(path / NOTE, {"side": side, "student": student})
+    write_json(path / NOTE, {"side": side, "student": student} | ({"dims": list(dims)} if dims else {}))
 
 
 def _encoder(model: SentenceTransformer, task: str) -> list[nn.Module]:

@@ -206,7 +206,9 @@ def row_title(row: str) -> str:
     """What a row is called in the card."""
     if row.startswith("teacher-"):
         return f"teacher {row.removeprefix('teacher-')} alone as reranker"
-    return ROW_TITLES.get(row, row)
+    model, _, dim = row.partition("-")
+    title = ROW_TITLES.get(model, model)
+    return f"{title}, first {dim} dimensions" if dim else title
 
 
 def _listing(counts: Mapping[str, int]) -> str:

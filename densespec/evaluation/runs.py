@@ -14,7 +14,7 @@ from densespec.io.jsonl import read_json
 from densespec.io.tables import read_table
 from densespec.records import Qrel, Run
 from densespec.retrieval.dense import search
-from densespec.retrieval.encoding import encode
+from densespec.retrieval.encoding import encode, unit
 from densespec.retrieval.fusion import reciprocal_rank_fusion
 from densespec.retrieval.student import NOTE, load_student, student_fingerprint
 
@@ -67,30 +67,40 @@ def model_side(folder: Path) -> str:
     return str(read_json(note).get("side", "both")) if note.exists() else "both"
 
 
-def model_lists(
+def model_dims(folder: Path) -> list[int]:
+    """The leading dimensions that a model was trained to serve alone (``distill.matryoshka_dims``)."""
+    note = folder / NOTE
+    return list(read_json(note).get("dims", [])) if note.exists() else []
+
+
+def leading(vectors: Array, dim: int) -> Array:
+    """The first ``dim`` values of float32 (rows, dimension), set to length 1 again."""
+    return unit(vectors[:, :dim])
+
+
+def model_vectors(
     folder: Path,
-    query_ids: Sequence[str],
     texts: Sequence[str],
     contents: Sequence[str],
     untuned_passages: Array,
     *,
-    depth: int,
     shards: Path,
     loading: Mapping[str, Any],
     label: str,
-) -> Lists:
-    """Top passages of a trained model; passages are encoded again only where it changed their encoder.
+) -> tuple[Array, Array]:
+    """Embeddings of a trained model; passages are encoded again only where it changed their encoder.
 
     Args:
         folder: the model's.
-        query_ids: queries to answer.
-        texts: text of each.
+        texts: queries to answer.
         contents: every passage's title and text, by row number.
         untuned_passages: float32 (passages, dimension) of the untuned model, length 1.
-        depth: list length (passages).
         shards: the encoder's scratch folder.
         loading: :meth:`~densespec.retrieval.config.StudentConfig.of_trained` of its student.
         label: what the progress line says.
+
+    Returns:
+        Of the queries and of the passages, float32 (rows, dimension), length 1.
     """
     side = model_side(folder)
     model = load_student(str(folder), **loading)
@@ -106,7 +116,7 @@ def model_lists(
             label=f"{label}: passages",
         )
     queries = encode(model, fingerprint, texts, shards, task="query", label=f"{label}: queries")
-    return dense_lists(query_ids, queries, passages, depth)
+    return queries, passages
 
 
 def dense_lists(query_ids: Sequence[str], queries: Array, passages: Array, depth: int) -> Lists:

@@ -44,7 +44,9 @@ def row_title(row: str) -> str:
     """What a row is called on the page."""
     if row.startswith("teacher-"):
         return f"Teacher {row.removeprefix('teacher-')} alone as reranker"
-    return ROW_TITLES.get(row, row)
+    model, _, dim = row.partition("-")
+    title = ROW_TITLES.get(model, model)
+    return f"{title}, first {dim} dimensions" if dim else title
 
 
 def in_order(rows: Mapping[str, Any]) -> list[str]:

@@ -165,9 +165,9 @@ def _embed(model: SentenceTransformer, texts: Sequence[str], task: str, tokens: 
             vectors[row] = of_texts[place]
             if tokens:
                 states[row] = of_tokens[place]
-    shard = {"embeddings": _unit(np.stack(vectors))}
+    shard = {"embeddings": unit(np.stack(vectors))}
     if tokens:
-        shard["tokens"] = _unit(np.concatenate(states)).astype(np.float16)
+        shard["tokens"] = unit(np.concatenate(states)).astype(np.float16)
         shard["token_ends"] = np.cumsum([len(of_text) for of_text in states])
     return shard
 
@@ -245,7 +245,8 @@ def _side_by_side(
         torch.set_num_threads(threads)  # what was set last is what new threads begin with
 
 
-def _unit(vectors: Array) -> Array:
+def unit(vectors: Array) -> Array:
+    """Vectors (…, dimension) of length 1; zero stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Array = vectors / np.maximum(norms, 1e-12)
-    return unit
+    scaled: Array = vectors / np.maximum(norms, 1e-12)
+    return scaled

@@ -114,6 +114,11 @@ def test_prompts_and_limits_survive(saved, trained, side):
     assert json.loads((saved[side] / NOTE).read_text()) == {"side": side, "student": "tiny"}
 
 
+def test_the_note_says_which_dimensions_serve_alone(tmp_path, trained, untuned):
+    save_student(tmp_path, trained, untuned, "query", "tiny", (16, 8))
+    assert json.loads((tmp_path / NOTE).read_text())["dims"] == [16, 8]
+
+
 def test_mining_training_and_serving_apply_the_same_prompt_and_pooling(saved, trained, untuned, tmp_path):
     """The users' loudest complaint about others: prompts that differ between training and serving."""
     lists = TrainingLists(TEXTS, [[0, 1, 2, 3]] * 4, [[1.0, 0.5, 0.2, 0.1]] * 4, [0] * 4, 4)

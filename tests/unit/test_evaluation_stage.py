@@ -216,6 +216,31 @@ def test_query_side_model_uses_the_untouched_index_and_both_side_does_not(domain
     assert result["rows"]["control"]["ndcg_at_10"]["mean"] > 0.5
 
 
+def test_a_model_with_short_embeddings_is_measured_at_each_length_beside_the_untuned_one(
+    domain, monkeypatch, models, collection
+):
+    """Reference: what sentence-transformers does with ``truncate_dim``, ranked by cosine."""
+    from sentence_transformers import SentenceTransformer
+
+    note = domain / "models/specialised/densespec.json"
+    write_json(note, {"side": "query", "student": "tiny", "dims": [12, 5]})
+    result = run_stage(domain, monkeypatch)
+    assert set(result["rows"]) == {*ROWS, *(f"{m}-{n}" for m in ("untuned", "specialised") for n in (12, 5))}
+    for row, folder in {"untuned": models / "untuned", "specialised": domain / "models/specialised"}.items():
+        model = SentenceTransformer(str(folder), device="cpu", truncate_dim=5)
+        cosines = model.similarity(
+            model.encode_query(collection["queries"][:24]), model.encode_document(collection["texts"])
+        ).numpy()
+        run = read_run(domain / f"evaluation/runs/{row}-5.trec")
+        for n, found in enumerate(cosines):
+            listed = {int(entry.passage_id[1:]): entry.score for entry in run[f"q{n:02}"]}
+            for place, score in listed.items():
+                assert score == pytest.approx(found[place], abs=1e-5)
+            assert len(listed) == 40
+    shipped = (domain / "models/shipped/README.md").read_text()
+    assert "**specialised model**, first 5 dimensions" in shipped
+
+
 def test_ship_copies_the_model_with_its_card(domain, monkeypatch, models, collection):
     # the "untuned" row gets vectors of other weights, so the specialised model, with the right ones, wins
     from densespec.retrieval.student import load_student
