@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,8 +82,10 @@ def results(document: Mapping[str, Any], report: str) -> list[str]:
     return lines
 
 
-def _place(row: str) -> tuple[int, str]:
-    return (ORDER.index(row) if row in ORDER else len(ORDER)), row
+def _place(row: str) -> tuple[int, int, str]:
+    model, _, dim = row.partition("-")  # a short embedding's row follows the whole, the longest first
+    place = ORDER.index(model) if model in ORDER else len(ORDER)
+    return place, -int(dim) if dim.isdigit() else -sys.maxsize, row
 
 
 def _cells(row: str, values: Mapping[str, Any]) -> tuple[str, ...]:

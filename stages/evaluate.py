@@ -2,7 +2,8 @@
 
 Rows: the untuned and the specialised student, the control (trained with InfoNCE only), BM25, its fusion
 with the untuned student, and the teacher as reranker of the candidates, the ceiling of distillation
-(of several teachers: what they say together, which the student learnt, and each alone).
+(of several teachers: what they say together, which the student learnt, and each alone). With
+distill.matryoshka_dims the untuned and the specialised student cut to each of these lengths, too.
 Writes TREC runs, per-query measures, means with intervals and paired tests, a leak audit, the verdict
 (ship, no evidence, regression, not tested), and the shipped model: the specialised one on 'ship', else a
 README that says why not.
@@ -23,10 +24,9 @@ from densespec.evaluation.promotion import Origin, promote
 from densespec.evaluation.runs import (
     Lists,
     as_run,
-    dense_lists,
     fused_lists,
     judged_queries,
-    leading,
+    lists_by_length,
     model_dims,
     model_side,
     model_vectors,
@@ -89,21 +89,19 @@ def main() -> None:
         quiet_libraries()
         untuned = read_array(args.candidates / "passage_embeddings.npy")
         vectors = read_array(args.candidates / "query_embeddings.npy")[rows]
-        embedded = {"untuned": (vectors, untuned)}
+        dims = model_dims(args.specialised)
+        lists |= lists_by_length("untuned", wanted, vectors, untuned, dims, config.depth)
         with locked_scratch("evaluate", args.domain):
             for row, folder in {"specialised": args.specialised, "control": args.control}.items():
                 if row == "control" and not (folder / NOTE).is_file():
                     say(f"no control in {folder} (distill.control: true trains one)")
                     continue
-                embedded[row] = model_vectors(
+                found_vectors = model_vectors(
                     folder, [queries[query_id].text for query_id in wanted], contents, untuned,
                     shards=scratch_root() / "encode", loading=student.of_trained(), label=row,
                 )  # fmt: skip
-        for dim in model_dims(args.specialised):
-            for row in ("untuned", "specialised"):
-                queries_there, passages_there = embedded[row]
-                embedded[f"{row}-{dim}"] = leading(queries_there, dim), leading(passages_there, dim)
-        lists = {row: dense_lists(wanted, *sides, config.depth) for row, sides in embedded.items()}
+                short = dims if row == "specialised" else ()
+                lists |= lists_by_length(row, wanted, *found_vectors, short, config.depth)
         lists["bm25"] = written_lists(args.candidates / "bm25.parquet")
         lists["hybrid"] = fused_lists(lists["untuned"], lists["bm25"], config.depth, config.fusion_k)
         candidates = {query_id: mined["passages"][n] for query_id, n in zip(wanted, rows, strict=True)}

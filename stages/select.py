@@ -24,7 +24,7 @@ from densespec.retrieval.judged import judged_dev, judged_lists
 from densespec.selection.calibration import calibrate, comparable
 from densespec.selection.config import SelectConfig
 from densespec.selection.ensemble import agreement, choose_weights, ensemble
-from densespec.selection.lists import OUTCOMES, select_lists
+from densespec.selection.lists import OUTCOMES, known_answers, select_lists, split_keys
 
 
 def main() -> None:
@@ -73,15 +73,13 @@ def main() -> None:
         mixed, held_out_mixed = calibrate(mixed), calibrate(held_out_mixed, like=mixed)
     source_ids = [table["source_id"][n] for n in training]
     texts = [table["text"][n] for n in training]
-    # a query with lists for several passages is in one split, that of the first
-    first_source = dict(zip(reversed(texts), reversed(source_ids), strict=True))
+    sources = [row_of[source] if source else None for source in source_ids]
+    answers = known_answers(texts, sources)
     selected, outcomes = select_lists(
         [table["passages"][n] for n in training],
         mixed,
-        [row_of[source] if source else None for source in source_ids],
-        [
-            passages["hash"][row_of[source]] if (source := first_source[text]) else text for text in texts
-        ],
+        sources,
+        split_keys(texts, [None if row is None else passages["hash"][row] for row in sources]),
         list_length=config.list_length,
         min_candidates=config.min_candidates,
         source_rank=config.source_rank,
@@ -108,6 +106,9 @@ def main() -> None:
             "passages": [item.passages for item in selected],
             "scores": [item.scores for item in selected],
             "positive": [item.positive for item in selected],
+            "relevant": [
+                [row for row in item.passages if row in answers[item.number]] for item in selected
+            ],
         },
     )
     write_table(

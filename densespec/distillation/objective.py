@@ -35,15 +35,13 @@ PADDING_OF_PASSES = 0.25
 class TrainingLists:
     """Training and dev lists as padded tensors.
 
-    A query that is written or judged for several passages has a list for each, the same text and another
-    positive: ``relevant`` marks the candidates of a list that are the positive of any list of its query.
-
     Args:
         queries: query texts.
         passages: row numbers per query, the teacher's best first.
         scores: calibrated teacher scores, aligned.
         positive: place of the positive in each list.
         length: lists are cut here; a positive beyond the cut takes the last place.
+        relevant: row numbers per query of passages known to answer it; none for no more than the positive.
     """
 
     def __init__(
@@ -53,6 +51,7 @@ class TrainingLists:
         scores: Sequence[Sequence[float]],
         positive: Sequence[int],
         length: int,
+        relevant: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.queries = list(queries)
         count = len(self.queries)
@@ -61,9 +60,6 @@ class TrainingLists:
         self.scores = torch.zeros((count, longest))
         self.positive = torch.zeros(count, dtype=torch.long)
         self.relevant = torch.zeros((count, longest), dtype=torch.bool)
-        answers: dict[str, set[int]] = {}
-        for text, rows, place in zip(self.queries, passages, positive, strict=True):
-            answers.setdefault(text, set()).add(rows[place])
         for number, (rows, values, place) in enumerate(zip(passages, scores, positive, strict=True)):
             keep = list(range(min(len(rows), longest)))
             if place not in keep:
@@ -71,8 +67,8 @@ class TrainingLists:
             self.passages[number, : len(keep)] = torch.tensor([rows[k] for k in keep])
             self.scores[number, : len(keep)] = torch.tensor([values[k] for k in keep])
             self.positive[number] = keep.index(place)
-            known = answers[self.queries[number]]
-            self.relevant[number, : len(keep)] = torch.tensor([rows[k] in known for k in keep])
+            if relevant is not None:
+                self.relevant[number, : len(keep)] = torch.tensor([rows[k] in relevant[number] for k in keep])
 
     def __len__(self) -> int:
         return len(self.queries)

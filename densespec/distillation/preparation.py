@@ -56,7 +56,8 @@ def prepare_lists(
     """Cut the lists of the stage ``select`` to length, and find those that overlap.
 
     Args:
-        table: columns ``query_id``, ``text``, ``split``, ``passages``, ``scores`` and ``positive``.
+        table: columns ``query_id``, ``text``, ``split``, ``passages``, ``scores``, ``positive`` and
+            ``relevant``.
         vectors: float32 (passages, dimension), length 1, of the untuned student.
         length: candidates per list.
         sampling: which candidates of longer training lists, see
@@ -71,7 +72,7 @@ def prepare_lists(
     )
     given = Lists(table["passages"], table["scores"], table["positive"])
     sampled = sample_lists(given, table["query_id"], training, length, sampling, seed)
-    lists = TrainingLists(table["text"], *sampled, length)
+    lists = TrainingLists(table["text"], *sampled, length, table["relevant"])
     slots = lists.passages[training]
     clusters = cluster_lists(slots, vectors, batch_size, seed) if batching == "overlap" else None
     if clusters is None:

@@ -73,11 +73,6 @@ def model_dims(folder: Path) -> list[int]:
     return list(read_json(note).get("dims", [])) if note.exists() else []
 
 
-def leading(vectors: Array, dim: int) -> Array:
-    """The first ``dim`` values of float32 (rows, dimension), set to length 1 again."""
-    return unit(vectors[:, :dim])
-
-
 def model_vectors(
     folder: Path,
     texts: Sequence[str],
@@ -133,6 +128,26 @@ def dense_lists(query_ids: Sequence[str], queries: Array, passages: Array, depth
         query_id: (rows[number].tolist(), scores[number].tolist())
         for number, query_id in enumerate(query_ids)
     }
+
+
+def lists_by_length(
+    row: str, query_ids: Sequence[str], queries: Array, passages: Array, dims: Sequence[int], depth: int
+) -> dict[str, Lists]:
+    """Top passages of a model, and of its first ``dims`` values alone, set to length 1 again.
+
+    Args:
+        row: name of the whole; that of a short one is ``row-dim``.
+        query_ids: one per row of ``queries``.
+        queries: float32 (queries, dimension), length 1.
+        passages: float32 (passages, dimension), length 1.
+        dims: how many leading values.
+        depth: list length (passages).
+    """
+    found = {row: dense_lists(query_ids, queries, passages, depth)}
+    for dim in dims:
+        short = unit(queries[:, :dim]), unit(passages[:, :dim])
+        found[f"{row}-{dim}"] = dense_lists(query_ids, *short, depth)
+    return found
 
 
 def written_lists(path: Path) -> Lists:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ Array = np.ndarray[Any, Any]
 #: Row (``untuned``, ``bm25``, …) → measure → float64 (queries,).
 Scores = Mapping[str, Mapping[str, Array]]
 BASELINE = "untuned"
+#: Rows of short embeddings, such as ``specialised-128``.
+SHORT = re.compile(r"-\d+$")
 
 
 def assess(
@@ -50,7 +53,8 @@ def assess(
 def summarise(scores: Scores, *, resamples: int, permutations: int, seed: int) -> dict[str, Any]:
     """Every row's means with 95 % intervals, and its paired comparison with the untuned model.
 
-    The Holm family is every row but the untuned one, times every measure.
+    The Holm family is every row but the untuned one, times every measure; short embeddings, which no
+    other row should pay for, are a family of their own.
 
     Args:
         scores: per-query measures; needs the row ``untuned`` and at least one query.
@@ -76,7 +80,10 @@ def summarise(scores: Scores, *, resamples: int, permutations: int, seed: int) -
     compared = {
         row: compare(scores[row], scores[BASELINE], resamples, permutations, seed) for row, _ in pairs
     }
-    corrected = holm({(row, name): compared[row][name]["p"] for row, name in pairs})
+    short, whole = ([pair for pair in pairs if bool(SHORT.search(pair[0])) == cut] for cut in (True, False))
+    corrected: dict[tuple[str, str], float] = {}
+    for family in (short, whole):
+        corrected |= holm({(row, name): compared[row][name]["p"] for row, name in family})
     for row, name in pairs:
         rows[row].setdefault("vs_untuned", {})[name] = compared[row][name] | {"p_holm": corrected[row, name]}
     return rows

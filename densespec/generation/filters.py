@@ -27,8 +27,8 @@ def rejection(
     Args:
         text: the query, tidied.
         passage: what it was written for.
-        seen: normalised queries kept so far, of all passages; a kept query is added. One that fits two
-            passages would teach that one of them is wrong.
+        seen: normalised queries kept so far, of all passages, since one that fits two of them would teach
+            that one is wrong; of this passage alone where people judged the query. A kept one is added.
         max_words: longest query, in words.
         copy_ngram: most consecutive words shared with the passage. A whole sentence or line of it is a
             copy at any length.

@@ -215,7 +215,6 @@ def _drawn(
 
 def _until(stop: Sequence[str], tokenizer: Any, tokens: Sequence[int]) -> tuple[str, int, bool]:
     """Text of an answer up to the first of ``stop``, its tokens with that, and whether it was there."""
-
     for used in range(1, len(tokens) + 1) if stop else ():
         text = tokenizer.decode(tokens[:used], skip_special_tokens=True)
         if places := [text.index(ending) for ending in stop if ending in text]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from densespec.generation.filters import REASONS, rejection
 from densespec.generation.tidying import find_query
-from densespec.generation.words import length
+from densespec.generation.words import length, normalised
 from densespec.generation.writer import QueryWriter, Setting
 from densespec.records import LABELLED_PROMPT, Passage, passage_hash
 from densespec.runtime.seeds import seed_for
@@ -72,8 +72,8 @@ def write_queries(
     tallies: dict[str, dict[str, int]] = {}
     dropped = dict.fromkeys(REASONS, 0)
     numbers: Counter[str] = Counter()  # queries written so far, per passage hash
-    seen: set[str] = set()
-    judged: dict[str, set[str]] = {}  # the same of one passage
+    seen: set[str] = set()  # normalised, of queries kept so far
+    seen_of: dict[str, set[str]] = {}  # the same by passage hash
     place = {passage.id: number for number, passage in enumerate(passages)}
     done: set[str] = set()
     for name, write in writers.items():
@@ -93,15 +93,17 @@ def write_queries(
             tally["written"] += 1
             # a query that people judged for several passages is right for each of them
             by_people = written.prompt == LABELLED_PROMPT
-            before = judged.setdefault(content_key, set()) if by_people else seen
+            of_passage = seen_of.setdefault(content_key, set())
             if written.cut and last:
                 reason = "cut_off"
             else:
-                reason = rejection(text, passage, before, setting.max_words, setting.copy_ngram, language)
+                earlier = of_passage if by_people else seen
+                reason = rejection(text, passage, earlier, setting.max_words, setting.copy_ngram, language)
             if reason:
                 dropped[reason] += 1
                 continue
-            seen |= before
+            seen.add(normalised(text))
+            of_passage.add(normalised(text))
             tally["kept"] += 1
             done.add(passage.id)
             query_id = f"{kind}-{content_key}-{number}"

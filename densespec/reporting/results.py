@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ SHORT_TITLES = {
     "hybrid": "Fused",
     "teacher": "Teacher",
 }
-#: The order of rows in every table; teachers of several follow.
+#: The order of rows in every table; short embeddings and single teachers follow their row.
 ROW_ORDER = ("specialised", "untuned", "control", "bm25", "hybrid", "teacher")
 HEADLINES = {
     "ship": "Ship it",
@@ -51,8 +52,13 @@ def row_title(row: str) -> str:
 
 def in_order(rows: Mapping[str, Any]) -> list[str]:
     """Names of the rows, in the order of the page."""
-    known = [row for row in ROW_ORDER if row in rows]
-    return known + sorted(row for row in rows if row not in known)
+
+    def place(row: str) -> tuple[int, int, str]:
+        model, _, rest = row.partition("-")  # of a model's short embeddings the longest first
+        known = ROW_ORDER.index(model) if model in ROW_ORDER else len(ROW_ORDER)
+        return known, -int(rest) if rest.isdigit() else -sys.maxsize, row
+
+    return sorted(rows, key=place)
 
 
 def verdict_banner(results: Results) -> Html:

@@ -65,6 +65,44 @@ def false_negatives(
     return named
 
 
+def known_answers(texts: Sequence[str], sources: Sequence[int | None]) -> list[set[int]]:
+    """Per query the passages that it was written or judged for, in whichever row of the table.
+
+    Args:
+        texts: of the queries.
+        sources: row of the passage that each is there for; None for queries of users.
+    """
+    answers: dict[str, set[int]] = {}
+    for text, source in zip(texts, sources, strict=True):
+        answers.setdefault(text, set()).update(() if source is None else (source,))
+    return [answers[text] for text in texts]
+
+
+def split_keys(texts: Sequence[str], source_hashes: Sequence[str | None]) -> list[str]:
+    """What decides the split of each query: neither a source passage nor a query with one is on both sides.
+
+    A query that is there for several passages ties them together, and these their other queries: all of
+    them get the first of their hashes. A query of users has its own text.
+
+    Args:
+        texts: of the queries.
+        source_hashes: of the passage that each is there for; None for queries of users.
+    """
+    tied: dict[str, str] = {}
+
+    def first(key: str) -> str:
+        while tied.setdefault(key, key) != key:
+            key = tied[key]
+        return key
+
+    passage_of: dict[str, str] = {}
+    for text, key in zip(texts, source_hashes, strict=True):
+        if key is not None:
+            low, high = sorted((first(key), first(passage_of.setdefault(text, key))))
+            tied[high] = low
+    return [text if key is None else first(key) for text, key in zip(texts, source_hashes, strict=True)]
+
+
 def select_lists(
     candidates: Sequence[Sequence[int]],
     scores: Sequence[Array],
@@ -86,7 +124,7 @@ def select_lists(
         candidates: row numbers per query; empty where the round trip failed.
         scores: calibrated teacher score of each candidate.
         sources: row of the passage a query was written for; None for queries of users.
-        split_keys: queries with the same key fall into the same split (the source passage's hash).
+        split_keys: queries with the same key fall into the same split (:func:`split_keys`).
         list_length: passages per list.
         min_candidates: fewer drop the query.
         source_rank: required teacher rank of the source; 0 = not required.

@@ -62,7 +62,7 @@ def labelled_pairs(
     if labels in ("synthetic", "both") or (labels == "auto" and not human):
         dense = [np.asarray(values, dtype=np.float32) for values in table["dense"]]
         synthetic, dropped = synthetic_labels(
-            table["source_id"], table["passages"], dense, row_of, passages["hash"], max_margin
+            table["text"], table["source_id"], table["passages"], dense, row_of, passages["hash"], max_margin
         )
     if not human and not synthetic:
         raise InputError(
@@ -108,6 +108,7 @@ def human_labels(
 
 
 def synthetic_labels(
+    texts: Sequence[str],
     source_ids: Sequence[str],
     candidates: Sequence[Sequence[int]],
     dense: Sequence[Array],
@@ -119,9 +120,10 @@ def synthetic_labels(
 
     Nobody has read the candidates, so one that the untuned student puts well above the source passage is
     likely to be relevant too, and is no negative (the margin of NV-Retriever, arXiv 2407.15831, added to
-    the positive's score).
+    the positive's score). Nor is one that a query of the same text was written or judged for.
 
     Args:
+        texts: of the mined queries.
         source_ids: per mined query; ``""`` for those that were not written for a passage.
         candidates: row numbers per query, the source among them; empty where the round trip failed.
         dense: the student's cosine of each.
@@ -132,12 +134,16 @@ def synthetic_labels(
     Returns:
         The pairs, and how many candidates the margin left out.
     """
+    sources: dict[str, set[str]] = {}
+    for text, source_id in zip(texts, source_ids, strict=True):
+        if source_id:
+            sources.setdefault(text, set()).add(hashes[row_of[source_id]])
     pairs, dropped = [], 0
     for number, (source_id, rows, cosines) in enumerate(zip(source_ids, candidates, dense, strict=True)):
         if not source_id or not len(rows):
             continue
         source = row_of[source_id]
-        others = [place for place, row in enumerate(rows) if hashes[row] != hashes[source]]
+        others = [place for place, row in enumerate(rows) if hashes[row] not in sources[texts[number]]]
         limit = np.inf if max_margin is None else cosines[list(rows).index(source)] + max_margin
         negatives = [rows[place] for place in others if cosines[place] <= limit]
         dropped += len(others) - len(negatives)

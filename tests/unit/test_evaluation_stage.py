@@ -17,8 +17,10 @@ from densespec.io.jsonl import write_json, write_jsonl
 from densespec.io.tables import read_table, write_table
 from densespec.io.trec import read_run, write_qrels
 from densespec.records import Qrel
+from densespec.reporting.results import in_order
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.dense import search
+from densespec.show import results
 from stages import evaluate
 from tests.tiny_models import WORDS, tiny_bi_encoder
 
@@ -239,6 +241,23 @@ def test_a_model_with_short_embeddings_is_measured_at_each_length_beside_the_unt
             assert len(listed) == 40
     shipped = (domain / "models/shipped/README.md").read_text()
     assert "**specialised model**, first 5 dimensions" in shipped
+    in_page = ["specialised", "specialised-12", "specialised-5", "untuned", "untuned-12", "untuned-5"]
+    assert in_order(result["rows"]) == [*in_page, "control", "bm25", "hybrid", "teacher"]
+    shown = [line.split()[0] for line in results(result, "page") if line]
+    shown = shown[shown.index("untuned") :]
+    assert shown[:6] == [*in_page[3:], *in_page[:3]] and shown[9] == "teacher"
+
+
+def test_short_embeddings_cost_no_other_row_its_significance(domain, monkeypatch):
+    plain = run_stage(domain, monkeypatch)
+    write_json(
+        domain / "models/specialised/densespec.json", {"side": "query", "student": "tiny", "dims": [12]}
+    )
+    short = run_stage(domain, monkeypatch)["rows"]
+    for row, values in plain["rows"].items():
+        assert short[row] == values
+    tests = short["specialised-12"]["vs_untuned"].values()
+    assert all(test["p"] <= test["p_holm"] <= 6 * test["p"] for test in tests)
 
 
 def test_ship_copies_the_model_with_its_card(domain, monkeypatch, models, collection):

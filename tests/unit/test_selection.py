@@ -11,7 +11,13 @@ from scipy import stats
 from densespec.errors import InputError
 from densespec.selection.calibration import calibrate, standardise
 from densespec.selection.ensemble import agreement, ensemble
-from densespec.selection.lists import OUTCOMES, false_negatives, select_lists
+from densespec.selection.lists import (
+    OUTCOMES,
+    false_negatives,
+    known_answers,
+    select_lists,
+    split_keys,
+)
 
 
 def select(candidates, scores, sources, keys=None, **changes):
@@ -224,3 +230,16 @@ def test_agreement_is_kendalls_tau_averaged_over_queries():
     same = [np.arange(4.0)]
     assert agreement({"a": same, "b": [-same[0]], "c": [np.ones(4)]}) == {"a, b": -1.0}
     assert agreement({"a": same}) == {}
+
+
+def test_split_keys_tie_passages_that_share_a_query():
+    texts = ["a", "b", "a", "c", "d", "b", "a"]
+    hashes = ["h3", "h2", "h1", "h5", None, "h1", None]
+    assert split_keys(texts, hashes) == ["h1", "h1", "h1", "h5", "d", "h1", "a"]
+    assert split_keys(["a", "b"], ["h2", "h2"]) == ["h2", "h2"]
+    assert split_keys([], []) == []
+
+
+def test_known_answers_are_those_of_all_rows_with_the_text():
+    found = known_answers(["a", "b", "a", "a", "c"], [3, 4, 7, None, None])
+    assert found == [{3, 7}, {4}, {3, 7}, {3, 7}, set()]

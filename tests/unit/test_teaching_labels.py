@@ -47,12 +47,15 @@ def test_synthetic_labels_have_no_negative_far_above_the_source(margin):
     sources = ["" if n % 5 == 0 else IDS[candidates[n][3]] for n in range(30)]
     candidates[7] = []  # the round trip failed
     dense = [random.random(len(rows)).astype(np.float32) for rows in candidates]
-    pairs, dropped = synthetic_labels(sources, candidates, dense, ROW_OF, HASHES, margin)
+    texts = [f"text {n // 2 if n < 10 else n}" for n in range(30)]  # some are written for two passages
+    pairs, dropped = synthetic_labels(texts, sources, candidates, dense, ROW_OF, HASHES, margin)
     expected, left_out = [], 0
     for number, source in enumerate(sources):
         if source and candidates[number]:
             cosine = dict(zip(candidates[number], dense[number], strict=True))
-            others = [r for r in candidates[number] if HASHES[r] != HASHES[ROW_OF[source]]]
+            same = [s for s, text in zip(sources, texts, strict=True) if s and text == texts[number]]
+            known = {HASHES[ROW_OF[s]] for s in same}
+            others = [r for r in candidates[number] if HASHES[r] not in known]
             limit = np.inf if margin is None else cosine[ROW_OF[source]] + np.float32(margin)
             kept = [r for r in others if cosine[r] <= limit]
             left_out += len(others) - len(kept)
