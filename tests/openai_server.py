@@ -49,7 +49,7 @@ class Endpoint:
 
         [given] = answers(
             self.engine, [Request(body["messages"], body["seed"])], temperature=body["temperature"],
-            max_tokens=body["max_tokens"], batch_size=1, template_options={},
+            max_tokens=body["max_tokens"], stop=body.get("stop", []), batch_size=1, template_options={},
         )  # fmt: skip
         return given.text, given.prompt_tokens, given.completion_tokens
 

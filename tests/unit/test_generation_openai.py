@@ -83,9 +83,17 @@ def test_an_endpoint_answers_as_the_model_behind_it_does(endpoint, llama, tmp_pa
     body = endpoint.bodies[0]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("tiny-llama", 0.8, 12)
     assert "stop" not in body  # the query may stand below a preamble
-    list(openai(PASSAGES[:1], "question", setting(tmp_path / "c", endpoint.address, llm={"stop": ["\n"]})))
-    assert endpoint.bodies[-1]["stop"] == ["\n"]
     assert "第0章, größer" in json.dumps([b["messages"] for b in endpoint.bodies], ensure_ascii=False)
+
+
+def test_an_endpoint_is_told_what_ends_an_answer(endpoint, llama, tmp_path):
+    llm = {"stop": ["e", "\n"]}
+    texts = written(setting(tmp_path / "a", endpoint.address, llm=llm))
+    assert all(body["stop"] == ["e", "\n"] for body in endpoint.bodies)
+    local = setting(tmp_path / "b", "", llm={**llm, "model": str(llama)})
+    assert texts == [query.text for query in transformers(PASSAGES, "question", local)]
+    with pytest.raises(ValueError, match="stop would end the JSON"):
+        GenerateConfig(llm={**llm, "structured": True})
 
 
 def test_finished_shards_are_not_asked_again_and_cost_what_they_cost(endpoint, tmp_path):
