@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+from collections import Counter
 from email import message_from_bytes
 from pathlib import Path
 from types import SimpleNamespace
@@ -211,6 +212,22 @@ def test_copies_in_processes_of_their_own_share_the_work(python, repository):
     one, two = (answers(repository / scratch) for scratch in ("scratch-one", "scratch-two"))
     assert len(one) == COUNT and one.keys() == two.keys()
     assert sum(one[key] == two[key] for key in one) >= 0.9 * COUNT  # rounding may differ
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_a_stop_ends_an_answer_before_it_comes(python, repository):
+    finished(stage(python, repository, "whole", "scratch-whole"))
+    whole = answers(repository / "scratch-whole").values()
+    letters = Counter(letter for text, _ in whole for letter in text if letter.isascii())
+    stop = [letter for letter, _ in letters.most_common(4)]
+    params = yaml.safe_load((repository / "params.yaml").read_text())["generate"]
+    configure(repository, {**params, "llm": {**params["llm"], "stop": stop}})
+    finished(stage(python, repository, "out", "scratch"))
+    ended = answers(repository / "scratch").values()
+    assert len(ended) == COUNT
+    assert not any(letter in text for text, _ in ended for letter in stop)
+    assert sum(cut for _, cut in ended) < sum(cut for _, cut in whole)
 
 
 @pytest.mark.slow
