@@ -22,7 +22,7 @@ examples:
   densespec show scifact
 """
 HEAD = ("", "nDCG@10 [95 %]", "Recall@100", "MRR@10", "difference [95 %]", "p", "p (Holm)", "W/T/L")
-#: JSON sorts its keys; these come first, the teachers last.
+#: JSON sorts its keys; these come first, each before its short embeddings, the teachers last.
 ORDER = ("untuned", "specialised", "control", "bm25", "hybrid")
 COLOUR_OF = {"ship": "green", "regression": "red"}
 

@@ -158,9 +158,7 @@ def main() -> None:
             if not first:
                 continue
             with replacing_folder(args.out / name) as folder:
-                save_student(
-                    folder, model, untuned, config.side, student.model, config.matryoshka_dims
-                )
+                save_student(folder, model, untuned, config.side, student.model, config.matryoshka_dims)
             metrics["curves"][name] = trained.curve  # type: ignore[index]
             metrics["steps"][name] = trained.steps  # type: ignore[index]
             metrics["best_step"][name] = trained.best_step  # type: ignore[index]

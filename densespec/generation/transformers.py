@@ -197,7 +197,6 @@ def _drawn(
 
     inputs = engine.tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(engine.model.device)
     width = inputs["input_ids"].shape[1]
-
     endings = [_Ended(engine.tokenizer, stop, width)] if stop else []
 
     def generate() -> list[list[int]]:
