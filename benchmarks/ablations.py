@@ -569,7 +569,7 @@ def mean_kl(
         pad([torch.tensor(rows) for rows in slots], batch_first=True, padding_value=-1),
         pad([torch.tensor(scores) for scores in teacher], batch_first=True),
         torch.zeros(len(slots), dtype=torch.long),
-        torch.zeros((len(slots), max(map(len, slots))), dtype=torch.bool),
+        torch.empty((len(slots), 0), dtype=torch.long),
     )
     kl = distillation_loss(
         torch.tensor(queries), torch.tensor(passages), batch,

@@ -106,9 +106,7 @@ def main() -> None:
             "passages": [item.passages for item in selected],
             "scores": [item.scores for item in selected],
             "positive": [item.positive for item in selected],
-            "relevant": [
-                [row for row in item.passages if row in answers[item.number]] for item in selected
-            ],
+            "relevant": [sorted(answers[item.number]) for item in selected],
         },
     )
     write_table(

@@ -25,7 +25,8 @@ class ListBatch(NamedTuple):
         slots: int64 (B, K), place of each candidate among the batch's passage vectors; -1 = no candidate.
         teacher: float (B, K), calibrated teacher scores; ignored where there is no candidate.
         positive: int64 (B,), slot of the positive.
-        relevant: bool (B, K), candidates known to answer the query, whatever the teacher says.
+        relevant: int64 (B, R), places of the passages that are known to answer the query, in its list or
+            not, whatever the teacher says; -1 = none.
     """
 
     slots: Tensor
@@ -75,7 +76,9 @@ def distillation_loss(
     column = torch.full((len(passages),), -1, dtype=torch.long, device=queries.device)
     column[used] = torch.arange(len(used), device=queries.device)
     candidates = passages[used]
-    columns = torch.where(batch.slots >= 0, column[batch.slots.clamp(min=0)], -1)
+    columns, relevant = (
+        torch.where(places >= 0, column[places.clamp(min=0)], -1) for places in (batch.slots, batch.relevant)
+    )
 
     def sums(queries: Tensor, *lists: Tensor) -> tuple[Tensor, Tensor]:
         block, kl, infonce = ListBatch(*lists), queries.new_zeros(()), queries.new_zeros(())
@@ -90,7 +93,7 @@ def distillation_loss(
         return kl, infonce
 
     rows = max(1, BLOCK // (len(used) + batch.slots.shape[1] * queries.shape[1]))
-    blocks = list(zip(*(values.split(rows) for values in (queries, columns, *batch[1:])), strict=True))
+    blocks = list(zip(*(values.split(rows) for values in (queries, columns, batch.teacher, batch.positive, relevant)), strict=True))
     if len(blocks) == 1:
         kl, infonce = sums(*blocks[0])
     else:
@@ -142,13 +145,13 @@ def masked_infonce(
 
 
 def masked_pairs(block: ListBatch, candidates: int, mask_ratio: float) -> Tensor:
-    """False negatives: passages of the query's list that are known or likely to be relevant.
+    """False negatives: passages that are known or likely to be relevant to the query.
 
-    A passage in the list of a query is masked for that query, whichever query's list it also stands in, when
-    it is known to be relevant, or when its teacher score exceeds ``mask_ratio`` × the positive's; where the
-    positive's score p is negative, p + (``mask_ratio`` - 1) · abs(p), as in
-    :func:`densespec.selection.lists.false_negatives`. Passages outside the list have no teacher score for the
-    query and stay negatives. The positive itself is never masked.
+    Masked for a query is what is known to answer it, whichever query's list it stands in, and of its own list
+    what the teacher scores above ``mask_ratio`` × the positive's score; where the positive's score p is
+    negative, above p + (``mask_ratio`` - 1) · abs(p), as in
+    :func:`densespec.selection.lists.false_negatives`. Other passages outside the list have no teacher score
+    for the query and stay negatives. The positive itself is never masked.
 
     Args:
         block: the lists.
@@ -160,9 +163,9 @@ def masked_pairs(block: ListBatch, candidates: int, mask_ratio: float) -> Tensor
     """
     positive_score = block.teacher.gather(1, block.positive[:, None])
     limit = torch.where(positive_score < 0, (2 - mask_ratio) * positive_score, mask_ratio * positive_score)
-    hidden = (block.slots >= 0) & (block.relevant | (block.teacher > limit))
-    hidden = hidden.scatter(1, block.positive[:, None], False)
-    masked = torch.zeros((len(block.slots), candidates), dtype=torch.bool, device=block.slots.device)
-    rows = torch.arange(len(block.slots), device=block.slots.device)[:, None].expand_as(block.slots)
-    masked[rows[hidden], block.slots[hidden]] = True
-    return masked
+    likely = block.slots.where(block.teacher > limit, -1)
+    named = torch.cat([likely, block.relevant], dim=1)
+    rows = torch.arange(len(named), device=named.device)[:, None].expand_as(named)
+    masked = torch.zeros((len(named), candidates), dtype=torch.bool, device=named.device)
+    masked[rows[named >= 0], named[named >= 0]] = True
+    return masked.scatter(1, block.slots.gather(1, block.positive[:, None]), False)

@@ -15,6 +15,7 @@ from sentence_transformers.base.losses.gradcache import CachedLossMixin, has_sta
 from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from densespec.distillation.loss import ListBatch, LossParts
 from densespec.distillation.matryoshka import matryoshka_loss
@@ -41,7 +42,7 @@ class TrainingLists:
         scores: calibrated teacher scores, aligned.
         positive: place of the positive in each list.
         length: lists are cut here; a positive beyond the cut takes the last place.
-        relevant: row numbers per query of passages known to answer it; none for no more than the positive.
+        relevant: row numbers per query of the passages known to answer it; None where only the positive is.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class TrainingLists:
         self.passages = torch.full((count, longest), -1, dtype=torch.long)
         self.scores = torch.zeros((count, longest))
         self.positive = torch.zeros(count, dtype=torch.long)
-        self.relevant = torch.zeros((count, longest), dtype=torch.bool)
+        answers = [torch.tensor(rows, dtype=torch.long) for rows in relevant or [[]] * count]
+        self.relevant = pad_sequence(answers, batch_first=True, padding_value=-1)
         for number, (rows, values, place) in enumerate(zip(passages, scores, positive, strict=True)):
             keep = list(range(min(len(rows), longest)))
             if place not in keep:
@@ -67,19 +69,23 @@ class TrainingLists:
             self.passages[number, : len(keep)] = torch.tensor([rows[k] for k in keep])
             self.scores[number, : len(keep)] = torch.tensor([values[k] for k in keep])
             self.positive[number] = keep.index(place)
-            if relevant is not None:
-                self.relevant[number, : len(keep)] = torch.tensor([rows[k] in relevant[number] for k in keep])
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    def batch(self, numbers: Tensor) -> ListBatch:
+        """The lists with these numbers; passages are their rows in the corpus."""
+        columns = self.passages, self.scores, self.positive, self.relevant
+        return ListBatch(*(values[numbers] for values in columns))
 
 
 class ListCollator:
     """Rows of the dataset → features of the distinct queries (and passages), and where lists find them.
 
-    ``label`` is int64 (B, 2 + K): number of the list, row of its query among the gathered embeddings,
-    then for each slot that of its passage (its row in the corpus where vectors are fixed), -1 for none.
-    Of several processes each has the features of its share, and the same labels.
+    ``label`` is int64 (B, 2 + K + R): number of the list, row of its query among the gathered embeddings,
+    then for each slot that of its passage (its row in the corpus where vectors are fixed), -1 for none,
+    and the same for the passages known to answer the query. Of several processes each has the features of
+    its share, and the same labels.
 
     Args:
         model: tokenises, with the prompts it uses at search time.
@@ -107,14 +113,15 @@ class ListCollator:
         number_of = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         queries = places(len(number_of))[[number_of[text] for text in texts]]
         batch = self._query_features(list(number_of))
-        slots = self.lists.passages[numbers]
+        slots, *_, relevant = self.lists.batch(numbers)
+        passages = torch.cat([slots, relevant], dim=1)
         if self.passages is not None:
             distinct = slots[slots >= 0].unique()
             place = torch.full((len(self.passages),), -1, dtype=torch.long)
             place[distinct] = places(len(distinct))
-            slots = torch.where(slots >= 0, place[slots.clamp(min=0)], -1)
+            passages = torch.where(passages >= 0, place[passages.clamp(min=0)], -1)
             batch |= self._features("document", [self.passages[row] for row in distinct.tolist()])
-        batch["label"] = torch.cat([numbers[:, None], queries[:, None], slots], dim=1)
+        batch["label"] = torch.cat([numbers[:, None], queries[:, None], passages], dim=1)
         return batch
 
     def _query_features(self, texts: list[str]) -> dict[str, Any]:
@@ -203,13 +210,9 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
             functional.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
             for rows in map(gather, embeddings)
         ]
-        numbers = labels[:, 0].cpu()
-        batch = ListBatch(
-            slots=labels[:, 2:],
-            teacher=self.lists.scores[numbers].to(labels.device),
-            positive=self.lists.positive[numbers].to(labels.device),
-            relevant=self.lists.relevant[numbers].to(labels.device),
-        )
+        lists = self.lists.batch(labels[:, 0].cpu())
+        slots, relevant = labels[:, 2:].tensor_split([lists.slots.shape[1]], dim=1)
+        batch = ListBatch(slots, lists.teacher.to(labels.device), lists.positive.to(labels.device), relevant)
         passages = unit[1] if self.passage_vectors is None else self.passage_vectors
         return matryoshka_loss(unit[0][labels[:, 1]], passages, batch, **self.terms)
 

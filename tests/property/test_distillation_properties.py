@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 class Case(NamedTuple):
     """Lists of some queries: passages, teacher scores and the positive's place of each.
 
-    ``relevant`` says of which candidates it is known; empty for none.
+    ``relevant`` are the passages known to answer each, in its list or not; empty for none.
     """
 
     lists: list[list[int]]
@@ -30,7 +30,7 @@ class Case(NamedTuple):
     positive: list[int]
     passages: int
     seed: int
-    relevant: list[list[bool]] = []  # noqa: RUF012
+    relevant: list[list[int]] = []  # noqa: RUF012
 
 
 @st.composite
@@ -45,8 +45,8 @@ def cases(draw, longest=6):
     )  # fmt: skip
     scores = [draw(st.lists(score, min_size=len(rows), max_size=len(rows))) for rows in lists]
     positive = [draw(st.integers(0, len(rows) - 1)) for rows in lists]
-    relevant = [draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))) for rows in lists]
-    relevant = draw(st.sampled_from([relevant, []]))
+    known = st.lists(st.integers(0, passages - 1), max_size=3, unique=True)
+    relevant = draw(st.one_of(st.just([]), st.lists(known, min_size=len(lists), max_size=len(lists))))
     return Case(lists, scores, positive, passages, draw(st.integers(0, 2**31)), relevant)
 
 
@@ -110,12 +110,9 @@ def reference(case: Case, terms: Terms):
                 flow(query, row, terms.kl_weight * gradient)
         if terms.infonce_weight:
             ratio = terms.mask_ratio if scores[place] >= 0 else 2 - terms.mask_ratio
-            known = case.relevant[query] if case.relevant else [False] * len(rows)
-            close = {
-                row
-                for row, score, relevant in zip(rows, scores, known, strict=True)
-                if (relevant or score > ratio * scores[place]) and row != rows[place]
-            }
+            likely = {row for row, score in zip(rows, scores, strict=True) if score > ratio * scores[place]}
+            known = set(case.relevant[query]) if case.relevant else set()
+            close = (likely | known) - {rows[place]}
             against = [row for row in in_batch if row not in close]
             logits = [cosine[row] / terms.infonce_temperature for row in against]
             infonce -= log_softmax(logits)[against.index(rows[place])] / count
@@ -132,7 +129,7 @@ def batch_of(case: Case, dtype, slots=6):
         slots=torch.full((count, slots), -1),
         teacher=torch.full((count, slots), 0.9, dtype=dtype),  # scores of absent slots must not matter
         positive=torch.tensor(case.positive),
-        relevant=torch.zeros((count, slots), dtype=torch.bool),
+        relevant=torch.full((count, 3), -1),
     )
     for query, (rows, scores) in enumerate(zip(case.lists, case.scores, strict=True)):
         batch.slots[query, : len(rows)] = torch.tensor(rows)
@@ -157,7 +154,7 @@ def library(case: Case, terms: Terms, dtype=torch.float64, slots=6):
 @example(Case([[0], [0], [0]], [[0.5], [0.1], [-0.2]], [0, 0, 0], 3, 1), Terms())
 @example(Case([[0, 1, 2], [2, 1]], [[0.5, 0.5, 0.5], [0.0, 0.0]], [1, 0], 3, 2), Terms())  # ties
 @example(Case([[0, 1], [1, 0]], [[0.9, 0.1], [0.9, 0.1]], [0, 0], 2, 3), Terms(kl_weight=0.0))
-@example(Case([[0, 1, 2]], [[0.9, 0.1, 0.2]], [0], 3, 3, [[True, True, False]]), Terms(kl_weight=0.0))
+@example(Case([[0, 1, 2]], [[0.9, 0.1, 0.2]], [0], 3, 3, [[0, 1]]), Terms(kl_weight=0.0))
 @example(Case([[0, 1], [1, 0]], [[0.9, 0.1], [0.9, 0.1]], [0, 0], 2, 4), Terms(infonce_weight=0.0))
 @example(Case([[0, 1]], [[0.9, 0.1]], [0], 2, 5), Terms(kl_weight=0.0, infonce_weight=0.0))
 def test_loss_and_gradients_are_those_of_the_formulas(case, terms):
@@ -203,9 +200,8 @@ def test_padding_numbering_and_order_do_not_matter(case, terms, random):
     queries, passages = vectors(case)
     numbers = list(range(case.passages))
     random.shuffle(numbers)
-    moved = batch_of(
-        case._replace(lists=[[numbers[row] for row in rows] for rows in case.lists]), torch.float64
-    )
+    lists, relevant = ([[numbers[row] for row in rows] for rows in given] for given in (case.lists, case.relevant))
+    moved = batch_of(case._replace(lists=lists, relevant=relevant), torch.float64)
     shuffled = ListBatch(*(tensor[torch.tensor(order)] for tensor in moved))
     parts = distillation_loss(
         torch.tensor(queries[order]), torch.tensor(passages[np.argsort(numbers)]), shuffled, **terms._asdict()

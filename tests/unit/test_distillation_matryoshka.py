@@ -24,7 +24,7 @@ def given():
     torch.manual_seed(0)
     queries, passages = (functional.normalize(torch.randn(n, 12), dim=1) for n in (3, 7))
     slots = torch.tensor([[0, 1, 2], [2, 3, -1], [4, 6, 5]])
-    scores, relevant = torch.rand(3, 3).sort(descending=True).values, torch.zeros(3, 3, dtype=torch.bool)
+    scores, relevant = torch.rand(3, 3).sort(descending=True).values, torch.tensor([[6], [-1], [0]])
     batch = ListBatch(slots, scores, torch.tensor([0, 1, 0]), relevant)
     return queries.requires_grad_(), passages.requires_grad_(), batch
 

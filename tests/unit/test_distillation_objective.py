@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from densespec.distillation.loss import ListBatch, distillation_loss
+from densespec.distillation.loss import distillation_loss
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
 from densespec.distillation.temperature import matching_temperature, mean_entropy, temperatures_of
 from densespec.retrieval.student import load_student
@@ -66,19 +66,13 @@ def gradients(model, loss):
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def batch_of(lists, numbers):
-    numbers = list(numbers)
-    kept = lists.passages, lists.scores, lists.positive, lists.relevant
-    return ListBatch(*(values[numbers] for values in kept))
-
-
 def plain(model, numbers, terms):
     """Every passage of the corpus and every query encoded with gradients, the lists' own numbers as slots."""
     vectors = [
         functional.normalize(model(model.preprocess(texts, prompt=prompt))["sentence_embedding"], dim=1)
         for texts, prompt in (([LISTS.queries[n] for n in numbers], "query: "), (PASSAGES, "passage: "))
     ]
-    batch = batch_of(LISTS, numbers)
+    batch = LISTS.batch(torch.tensor(numbers))
     return distillation_loss(*vectors, batch, **terms).total
 
 
@@ -127,7 +121,7 @@ def test_leading_dimensions_of_both_sides_count(model, fixed):
     numbers, tasks = [0, 1, 3], ("query",) if fixed else ("query", "document")
     vectors = torch.tensor(model.encode_document(PASSAGES, normalize_embeddings=True))
     queries = model(model.preprocess([LISTS.queries[n] for n in numbers], prompt="query: "))
-    lists = batch_of(LISTS, numbers)
+    lists = LISTS.batch(torch.tensor(numbers))
     expected = [
         distillation_loss(
             functional.normalize(queries["sentence_embedding"][:, :dim], dim=1),
@@ -223,7 +217,7 @@ def test_fixed_vectors_train_the_query_encoder_alone(model):
     queries = model(model.preprocess(LISTS.queries, prompt="query: "))["sentence_embedding"]
     parts = distillation_loss(
         functional.normalize(queries, dim=1), vectors,
-        batch_of(LISTS, range(6)), **TERMS,
+        LISTS.batch(torch.arange(6)), **TERMS,
     )  # fmt: skip
     assert by_term["kl"].item() == pytest.approx(parts.kl.item(), abs=1e-5)
     assert by_term["infonce"].item() == pytest.approx(0.1 * parts.infonce.item(), abs=1e-5)

@@ -14,7 +14,7 @@ from torch import nn
 from densespec.distillation.batching import overlapping_batches
 from densespec.distillation.dev import dev_ndcg_measure, require_affordable
 from densespec.distillation.lora import add_adapter, merge_adapter
-from densespec.distillation.loss import ListBatch, distillation_loss
+from densespec.distillation.loss import distillation_loss
 from densespec.distillation.objective import ListCollator, TrainingLists
 from densespec.distillation.training import train
 from densespec.errors import InputError
@@ -422,9 +422,7 @@ def test_the_dev_loss_is_a_mean_over_lists_not_over_batches(run, folder, vectors
     terms = {**TERMS, "infonce_weight": 0.0}
     outcome, _ = run(dev=range(11, 18), batch_size=3, max_steps=1, terms=terms)
     queries = load_student(str(folder)).encode_query(QUERIES[11:18], normalize_embeddings=True)
-    given = lists()
-    kept = given.passages, given.scores, given.positive, given.relevant
-    batch = ListBatch(*(values[11:18] for values in kept))
+    batch = lists().batch(torch.arange(11, 18))
     expected = distillation_loss(torch.tensor(queries), vectors, batch, **terms).total
     assert outcome.curve[0]["dev_loss"] == pytest.approx(expected.item(), rel=1e-4)
 
