@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from densespec.errors import InputError
 from densespec.io.jsonl import read_json
 from densespec.io.params import load_value
 from densespec.repository import repository_root
+from densespec.retrieval.rows import in_order
 from densespec.terminal import coloured, table
 
 DESCRIPTION = "Print the results table and the verdict of a domain, from metrics/DOMAIN/evaluate.json."
@@ -65,9 +65,7 @@ def results(document: Mapping[str, Any], report: str) -> list[str]:
     lines = [f"{document.get('domain', '')}: {document.get('queries', 0):,} test queries", ""]
     if rows:
         lines += [
-            *table(
-                [HEAD, *(_cells(row, rows[row]) for row in sorted(rows, key=_place))], range(1, len(HEAD))
-            ),
+            *table([HEAD, *(_cells(row, rows[row]) for row in in_order(rows, ORDER))], range(1, len(HEAD))),
             "",
         ]
         lines += [
@@ -80,12 +78,6 @@ def results(document: Mapping[str, Any], report: str) -> list[str]:
     lines += textwrap.wrap(str(document.get("reason", "")), 110)
     lines.append(f"report:  {report}")
     return lines
-
-
-def _place(row: str) -> tuple[int, int, str]:
-    model, _, dim = row.partition("-")  # a short embedding's row follows the whole, the longest first
-    place = ORDER.index(model) if model in ORDER else len(ORDER)
-    return place, -int(dim) if dim.isdigit() else -sys.maxsize, row
 
 
 def _cells(row: str, values: Mapping[str, Any]) -> tuple[str, ...]:

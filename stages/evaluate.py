@@ -42,6 +42,7 @@ from densespec.io.tables import passages_of, read_table
 from densespec.io.trec import read_qrels
 from densespec.records import Query
 from densespec.retrieval.config import StudentConfig
+from densespec.retrieval.rows import teacher_row
 from densespec.retrieval.student import NOTE, quiet_libraries
 from densespec.runtime.progress import say
 from densespec.runtime.scratch import locked_scratch, scratch_root
@@ -105,12 +106,12 @@ def main() -> None:
         lists["bm25"] = written_lists(args.candidates / "bm25.parquet")
         lists["hybrid"] = fused_lists(lists["untuned"], lists["bm25"], config.depth, config.fusion_k)
         candidates = {query_id: mined["passages"][n] for query_id, n in zip(wanted, rows, strict=True)}
-        tables = {f"teacher-{name}": args.scores / name / "scores.parquet" for name in teachers}
+        alone = {name: args.scores / name / "scores.parquet" for name in teachers}
         # of a single teacher calibration keeps the order, so its row shows the scores that it gave
-        if len(tables) == 1:
-            tables = {"teacher": tables[f"teacher-{teachers[0]}"]}
+        if len(alone) == 1:
+            tables = {"teacher": alone[teachers[0]]}
         else:
-            tables = {"teacher": args.held_out} | tables
+            tables = {"teacher": args.held_out} | {teacher_row(name): path for name, path in alone.items()}
         for row, path in tables.items():
             scored = read_table(path)
             found = dict(zip(scored["query_id"], scored["scores"], strict=True))

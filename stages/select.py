@@ -20,11 +20,11 @@ from densespec.io.jsonl import write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import read_table, write_table
 from densespec.io.trec import read_qrels
-from densespec.retrieval.judged import judged_dev, judged_lists
+from densespec.retrieval.judged import judged_dev, judged_lists, known_answers
 from densespec.selection.calibration import calibrate, comparable
 from densespec.selection.config import SelectConfig
 from densespec.selection.ensemble import agreement, choose_weights, ensemble
-from densespec.selection.lists import OUTCOMES, known_answers, select_lists, split_keys
+from densespec.selection.lists import OUTCOMES, select_lists, split_keys
 
 
 def main() -> None:

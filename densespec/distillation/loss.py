@@ -93,7 +93,8 @@ def distillation_loss(
         return kl, infonce
 
     rows = max(1, BLOCK // (len(used) + batch.slots.shape[1] * queries.shape[1]))
-    blocks = list(zip(*(values.split(rows) for values in (queries, columns, batch.teacher, batch.positive, relevant)), strict=True))
+    lists = columns, batch.teacher, batch.positive, relevant
+    blocks = list(zip(*(values.split(rows) for values in (queries, *lists)), strict=True))
     if len(blocks) == 1:
         kl, infonce = sums(*blocks[0])
     else:

@@ -12,6 +12,7 @@ import yaml
 from densespec.evaluation.verdict import SHIP, Verdict
 from densespec.io.atomic import replacing_folder, write_text
 from densespec.retrieval.measures import MEASURE_TITLES
+from densespec.retrieval.rows import row_title
 
 ROW_TITLES = {
     "untuned": "untuned model",
@@ -198,17 +199,8 @@ def results_table(rows: Mapping[str, Any]) -> str:
             if against
             else "| |"
         )
-        lines.append(f"| {row_title(row)} | {means} | {compared} |")
+        lines.append(f"| {row_title(row, ROW_TITLES)} | {means} | {compared} |")
     return "\n".join(lines)
-
-
-def row_title(row: str) -> str:
-    """What a row is called in the card."""
-    if row.startswith("teacher-"):
-        return f"teacher {row.removeprefix('teacher-')} alone as reranker"
-    model, _, dim = row.partition("-")
-    title = ROW_TITLES.get(model, model)
-    return f"{title}, first {dim} dimensions" if dim else title
 
 
 def _listing(counts: Mapping[str, int]) -> str:

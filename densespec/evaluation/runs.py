@@ -16,6 +16,7 @@ from densespec.records import Qrel, Run
 from densespec.retrieval.dense import search
 from densespec.retrieval.encoding import encode, unit
 from densespec.retrieval.fusion import reciprocal_rank_fusion
+from densespec.retrieval.rows import short_row
 from densespec.retrieval.student import NOTE, load_student, student_fingerprint
 
 Array = np.ndarray[Any, Any]
@@ -56,6 +57,20 @@ def model_side(folder: Path) -> str:
     Raises:
         InputError: no model there.
     """
+    return str(_note(folder).get("side", "both"))
+
+
+def model_dims(folder: Path) -> list[int]:
+    """The leading dimensions that a model was trained to serve alone (``distill.matryoshka_dims``).
+
+    Raises:
+        InputError: no model there.
+    """
+    return list(_note(folder).get("dims", []))
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    """What the stage ``distill`` noted of its model; nothing of somebody else's."""
     if not folder.is_dir():
         raise InputError(
             folder,
@@ -64,13 +79,7 @@ def model_side(folder: Path) -> str:
             remedy="`dvc pull` or `dvc repro` brings it",
         )
     note = folder / NOTE
-    return str(read_json(note).get("side", "both")) if note.exists() else "both"
-
-
-def model_dims(folder: Path) -> list[int]:
-    """The leading dimensions that a model was trained to serve alone (``distill.matryoshka_dims``)."""
-    note = folder / NOTE
-    return list(read_json(note).get("dims", [])) if note.exists() else []
+    return dict(read_json(note)) if note.exists() else {}
 
 
 def model_vectors(
@@ -136,7 +145,7 @@ def lists_by_length(
     """Top passages of a model, and of its first ``dims`` values alone, set to length 1 again.
 
     Args:
-        row: name of the whole; that of a short one is ``row-dim``.
+        row: name of the whole; for those of short ones see :func:`~densespec.retrieval.rows.short_row`.
         query_ids: one per row of ``queries``.
         queries: float32 (queries, dimension), length 1.
         passages: float32 (passages, dimension), length 1.
@@ -146,7 +155,7 @@ def lists_by_length(
     found = {row: dense_lists(query_ids, queries, passages, depth)}
     for dim in dims:
         short = unit(queries[:, :dim]), unit(passages[:, :dim])
-        found[f"{row}-{dim}"] = dense_lists(query_ids, *short, depth)
+        found[short_row(row, dim)] = dense_lists(query_ids, *short, depth)
     return found
 
 

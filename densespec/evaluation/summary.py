@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,12 @@ import numpy as np
 from densespec.evaluation.significance import count_signs, detectable_effect, holm, randomisation_test
 from densespec.retrieval.bootstrap import bootstrap_interval
 from densespec.retrieval.measures import MEASURES
+from densespec.retrieval.rows import row_of
 
 Array = np.ndarray[Any, Any]
 #: Row (``untuned``, ``bm25``, …) → measure → float64 (queries,).
 Scores = Mapping[str, Mapping[str, Array]]
 BASELINE = "untuned"
-#: Rows of short embeddings, such as ``specialised-128``.
-SHORT = re.compile(r"-\d+$")
 
 
 def assess(
@@ -80,7 +78,7 @@ def summarise(scores: Scores, *, resamples: int, permutations: int, seed: int) -
     compared = {
         row: compare(scores[row], scores[BASELINE], resamples, permutations, seed) for row, _ in pairs
     }
-    short, whole = ([pair for pair in pairs if bool(SHORT.search(pair[0])) == cut] for cut in (True, False))
+    short, whole = ([pair for pair in pairs if bool(row_of(pair[0]).dims) == cut] for cut in (True, False))
     corrected: dict[tuple[str, str], float] = {}
     for family in (short, whole):
         corrected |= holm({(row, name): compared[row][name]["p"] for row, name in family})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from densespec.generation.language import wrong_language
 from densespec.generation.tidying import mentions_passage, refused
 from densespec.generation.words import copied_words, length, normalised, run_key, tokens, verbatim_keys
@@ -15,7 +17,7 @@ REASONS = (*NO_ANSWER, "too_long", "equals_title", "copies_passage", "duplicate"
 def rejection(
     text: str,
     passage: Passage,
-    seen: set[str],
+    seen: Collection[str],
     max_words: int,
     copy_ngram: int,
     language: str | None = None,
@@ -28,7 +30,7 @@ def rejection(
         text: the query, tidied.
         passage: what it was written for.
         seen: normalised queries kept so far, of all passages, since one that fits two of them would teach
-            that one is wrong; of this passage alone where people judged the query. A kept one is added.
+            that one is wrong; of this passage alone where people judged the query.
         max_words: longest query, in words.
         copy_ngram: most consecutive words shared with the passage. A whole sentence or line of it is a
             copy at any length.
@@ -50,7 +52,4 @@ def rejection(
         return "equals_title"
     if copied_words(words, run_key(passage.content)) > copy_ngram or key in verbatim_keys(passage):
         return "copies_passage"
-    if key in seen:
-        return "duplicate"
-    seen.add(key)
-    return ""
+    return "duplicate" if key in seen else ""

@@ -102,8 +102,9 @@ def write_queries(
             if reason:
                 dropped[reason] += 1
                 continue
-            seen.add(normalised(text))
-            of_passage.add(normalised(text))
+            key = normalised(text)
+            seen.add(key)
+            of_passage.add(key)
             tally["kept"] += 1
             done.add(passage.id)
             query_id = f"{kind}-{content_key}-{number}"

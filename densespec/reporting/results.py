@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from densespec.reporting.charts import change_mark, interval_mark, stacked_bar
 from densespec.reporting.markup import Html, count, equation, join, number, p_value, signed, table, tag, words
 from densespec.retrieval.measures import MEASURE_TITLES
+from densespec.retrieval.rows import in_order, row_title
 
 ROW_TITLES = {
     "untuned": "Untuned model",
@@ -41,24 +41,10 @@ Results = Mapping[str, Any]
 MINUS = re.compile(r"(?<!\w)-(?=\d)")
 
 
-def row_title(row: str) -> str:
+def _title(row: str) -> str:
     """What a row is called on the page."""
-    if row.startswith("teacher-"):
-        return f"Teacher {row.removeprefix('teacher-')} alone as reranker"
-    model, _, dim = row.partition("-")
-    title = ROW_TITLES.get(model, model)
-    return f"{title}, first {dim} dimensions" if dim else title
-
-
-def in_order(rows: Mapping[str, Any]) -> list[str]:
-    """Names of the rows, in the order of the page."""
-
-    def place(row: str) -> tuple[int, int, str]:
-        model, _, rest = row.partition("-")  # of a model's short embeddings the longest first
-        known = ROW_ORDER.index(model) if model in ROW_ORDER else len(ROW_ORDER)
-        return known, -int(rest) if rest.isdigit() else -sys.maxsize, row
-
-    return sorted(rows, key=place)
+    title = row_title(row, ROW_TITLES)
+    return title[0].upper() + title[1:]
 
 
 def verdict_banner(results: Results) -> Html:
@@ -190,7 +176,7 @@ def _about_teacher(rows: Mapping[str, Any]) -> list[tuple[str, object]]:
     low, high, ours = (rows[row]["ndcg_at_10"]["mean"] for row in ("untuned", "teacher", "specialised"))
     if high <= low:
         text = (
-            f"{row_title('teacher')} reaches {number(high)} nDCG@10 on the test queries, no more than the "
+            f"{_title('teacher')} reaches {number(high)} nDCG@10 on the test queries, no more than the "
             f"untuned model's {number(low)}: there was little to distil."
         )
         return [("bad", text)]
@@ -210,7 +196,7 @@ def _about_teacher(rows: Mapping[str, Any]) -> list[tuple[str, object]]:
 def _about_lexical(rows: Mapping[str, Any]) -> list[tuple[str, object]]:
     ours = rows["specialised"]["ndcg_at_10"]["mean"]
     better = [row for row in ("bm25", "hybrid") if row in rows and rows[row]["ndcg_at_10"]["mean"] > ours]
-    named = ", ".join(f"{row_title(row)} ({number(rows[row]['ndcg_at_10']['mean'])})" for row in better)
+    named = ", ".join(f"{_title(row)} ({number(rows[row]['ndcg_at_10']['mean'])})" for row in better)
     return [("", f"Higher nDCG@10 than the specialised model's {number(ours)}: {named}.")] if better else []
 
 
@@ -245,8 +231,8 @@ def means_table(block: Results, label: str) -> Html:
     rows = block["rows"]
     best = {name: max(rows[row][name]["mean"] for row in rows) for name in MEASURE_TITLES}
     lines = []
-    for row in in_order(rows):
-        cells: list[object] = [row_title(row)]
+    for row in in_order(rows, ROW_ORDER):
+        cells: list[object] = [_title(row)]
         for name in MEASURE_TITLES:
             value = rows[row][name]
             mean = tag("span", number(value["mean"]), cls="best" if value["mean"] == best[name] else None)
@@ -260,7 +246,7 @@ def means_table(block: Results, label: str) -> Html:
 def differences_table(block: Results, names: Sequence[str]) -> Html:
     """Every row against the untuned model, for the given measures."""
     rows = block["rows"]
-    compared = [row for row in in_order(rows) if "vs_untuned" in rows[row]]
+    compared = [row for row in in_order(rows, ROW_ORDER) if "vs_untuned" in rows[row]]
     values = [rows[row]["vs_untuned"][name] for row in compared for name in names]
     span = max([0.01, *(max(abs(value["low"]), abs(value["high"])) for value in values)])
     lines = []
@@ -269,7 +255,7 @@ def differences_table(block: Results, names: Sequence[str]) -> Html:
             value = rows[row]["vs_untuned"][name]
             lines.append(
                 [
-                    row_title(row),
+                    _title(row),
                     interval_mark(value["difference"], value["low"], value["high"], span),
                     tag(
                         "td",
@@ -290,7 +276,8 @@ def differences_table(block: Results, names: Sequence[str]) -> Html:
 
 def kinds_table(kinds: Mapping[str, Mapping[str, Any]]) -> Html:
     """nDCG@10 per kind of query and row, and the specialised model's difference."""
-    rows = in_order({row: 0 for means in kinds.values() for row in means if row != "queries"})
+    named = {row for means in kinds.values() for row in means if row != "queries"}
+    rows = in_order(named, ROW_ORDER)
     changes = {
         kind: means.get("specialised", means["untuned"]) - means["untuned"] for kind, means in kinds.items()
     }
@@ -307,7 +294,7 @@ def kinds_table(kinds: Mapping[str, Mapping[str, Any]]) -> Html:
             for row in rows
         ]
         lines.append(cells)
-    head = ["Kind", "queries", "", "change", *(SHORT_TITLES.get(row, row_title(row)) for row in rows)]
+    head = ["Kind", "queries", "", "change", *(SHORT_TITLES.get(row, _title(row)) for row in rows)]
     return table(head, lines, label="nDCG@10 per kind of query")
 
 

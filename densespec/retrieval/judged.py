@@ -1,9 +1,9 @@
-"""Queries with judgements, and their candidates: what an order of the candidates is measured on."""
+"""What is known to answer a query; judged queries with their candidates, which an order is measured on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from densespec.records import Qrel, Scored
 from densespec.retrieval.measures import mean, per_query
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 
 class Judged(NamedTuple):
@@ -80,3 +81,16 @@ def judged_lists(
     lists = [[passage_ids[row] for row in candidates[number]] for number in numbers]
     wanted = set(ids)
     return Judged(ids, lists, [qrel for qrel in qrels if qrel.query_id in wanted])
+
+
+def known_answers(texts: Sequence[str], sources: Sequence[T | None]) -> list[set[T]]:
+    """Per query the passages that it was written or judged for, in whichever row of the table.
+
+    Args:
+        texts: of the queries.
+        sources: the passage that each is there for, by row, id or hash; None for queries of users.
+    """
+    answers: dict[str, set[T]] = {}
+    for text, source in zip(texts, sources, strict=True):
+        answers.setdefault(text, set()).update(() if source is None else (source,))
+    return [answers[text] for text in texts]

@@ -65,19 +65,6 @@ def false_negatives(
     return named
 
 
-def known_answers(texts: Sequence[str], sources: Sequence[int | None]) -> list[set[int]]:
-    """Per query the passages that it was written or judged for, in whichever row of the table.
-
-    Args:
-        texts: of the queries.
-        sources: row of the passage that each is there for; None for queries of users.
-    """
-    answers: dict[str, set[int]] = {}
-    for text, source in zip(texts, sources, strict=True):
-        answers.setdefault(text, set()).update(() if source is None else (source,))
-    return [answers[text] for text in texts]
-
-
 def split_keys(texts: Sequence[str], source_hashes: Sequence[str | None]) -> list[str]:
     """What decides the split of each query: neither a source passage nor a query with one is on both sides.
 

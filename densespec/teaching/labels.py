@@ -9,6 +9,7 @@ import numpy as np
 
 from densespec.errors import InputError
 from densespec.records import Qrel
+from densespec.retrieval.judged import known_answers
 from densespec.runtime.seeds import generator_for, seed_for
 
 Array = np.ndarray[Any, Any]
@@ -134,16 +135,13 @@ def synthetic_labels(
     Returns:
         The pairs, and how many candidates the margin left out.
     """
-    sources: dict[str, set[str]] = {}
-    for text, source_id in zip(texts, source_ids, strict=True):
-        if source_id:
-            sources.setdefault(text, set()).add(hashes[row_of[source_id]])
+    answers = known_answers(texts, [hashes[row_of[source]] if source else None for source in source_ids])
     pairs, dropped = [], 0
     for number, (source_id, rows, cosines) in enumerate(zip(source_ids, candidates, dense, strict=True)):
         if not source_id or not len(rows):
             continue
         source = row_of[source_id]
-        others = [place for place, row in enumerate(rows) if hashes[row] not in sources[texts[number]]]
+        others = [place for place, row in enumerate(rows) if hashes[row] not in answers[number]]
         limit = np.inf if max_margin is None else cosines[list(rows).index(source)] + max_margin
         negatives = [rows[place] for place in others if cosines[place] <= limit]
         dropped += len(others) - len(negatives)

@@ -200,7 +200,9 @@ def test_padding_numbering_and_order_do_not_matter(case, terms, random):
     queries, passages = vectors(case)
     numbers = list(range(case.passages))
     random.shuffle(numbers)
-    lists, relevant = ([[numbers[row] for row in rows] for rows in given] for given in (case.lists, case.relevant))
+    lists, relevant = (
+        [[numbers[row] for row in rows] for rows in given] for given in (case.lists, case.relevant)
+    )
     moved = batch_of(case._replace(lists=lists, relevant=relevant), torch.float64)
     shuffled = ListBatch(*(tensor[torch.tensor(order)] for tensor in moved))
     parts = distillation_loss(

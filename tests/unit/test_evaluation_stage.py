@@ -17,9 +17,10 @@ from densespec.io.jsonl import write_json, write_jsonl
 from densespec.io.tables import read_table, write_table
 from densespec.io.trec import read_run, write_qrels
 from densespec.records import Qrel
-from densespec.reporting.results import in_order
+from densespec.reporting.results import ROW_ORDER
 from densespec.retrieval.bm25 import Bm25
 from densespec.retrieval.dense import search
+from densespec.retrieval.rows import in_order
 from densespec.show import results
 from stages import evaluate
 from tests.tiny_models import WORDS, tiny_bi_encoder
@@ -242,7 +243,7 @@ def test_a_model_with_short_embeddings_is_measured_at_each_length_beside_the_unt
     shipped = (domain / "models/shipped/README.md").read_text()
     assert "**specialised model**, first 5 dimensions" in shipped
     in_page = ["specialised", "specialised-12", "specialised-5", "untuned", "untuned-12", "untuned-5"]
-    assert in_order(result["rows"]) == [*in_page, "control", "bm25", "hybrid", "teacher"]
+    assert in_order(result["rows"], ROW_ORDER) == [*in_page, "control", "bm25", "hybrid", "teacher"]
     shown = [line.split()[0] for line in results(result, "page") if line]
     shown = shown[shown.index("untuned") :]
     assert shown[:6] == [*in_page[3:], *in_page[:3]] and shown[9] == "teacher"

@@ -6,7 +6,7 @@ import pytest
 
 from densespec.generation.filters import rejection
 from densespec.generation.prompt import SHARED
-from densespec.generation.words import length
+from densespec.generation.words import length, normalised
 from densespec.io.jsonl import read_jsonl
 from densespec.records import Passage
 
@@ -34,6 +34,7 @@ def test_pairs_pass_the_filters(kind):
         # "shorter than 20 words", the prompts say
         reason = rejection(pair["query"], Passage("p", "", pair["passage"]), seen, max_words=19, copy_ngram=6)
         assert reason == "", pair["query"]
+        seen.add(normalised(pair["query"]))
 
 
 def test_no_query_serves_two_kinds():

@@ -1,4 +1,4 @@
-"""Which queries are judged, and what an order of their candidates is worth."""
+"""Which queries are judged or answered, and what an order of their candidates is worth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from densespec.records import Qrel
-from densespec.retrieval.judged import Judged, judged_dev, judged_lists
+from densespec.retrieval.judged import Judged, judged_dev, judged_lists, known_answers
 
 
 def test_judged_dev_queries_and_their_grades():
@@ -24,3 +24,8 @@ def test_candidates_are_ordered_by_score_and_ties_keep_their_order():
     judged = Judged(["a", "b"], [["x", "y", "z"], ["x", "y"]], [Qrel("a", "z", 1), Qrel("b", "x", 1)])
     found = judged.ndcg_per_query([np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0])])
     assert found == pytest.approx({"a": 1 / np.log2(3), "b": 1.0})
+
+
+def test_known_answers_are_those_of_all_rows_with_the_text():
+    found = known_answers(["a", "b", "a", "a", "c"], [3, 4, 7, None, None])
+    assert found == [{3, 7}, {4}, {3, 7}, {3, 7}, set()]

@@ -14,7 +14,6 @@ from densespec.selection.ensemble import agreement, ensemble
 from densespec.selection.lists import (
     OUTCOMES,
     false_negatives,
-    known_answers,
     select_lists,
     split_keys,
 )
@@ -238,8 +237,3 @@ def test_split_keys_tie_passages_that_share_a_query():
     assert split_keys(texts, hashes) == ["h1", "h1", "h1", "h5", "d", "h1", "a"]
     assert split_keys(["a", "b"], ["h2", "h2"]) == ["h2", "h2"]
     assert split_keys([], []) == []
-
-
-def test_known_answers_are_those_of_all_rows_with_the_text():
-    found = known_answers(["a", "b", "a", "a", "c"], [3, 4, 7, None, None])
-    assert found == [{3, 7}, {4}, {3, 7}, {3, 7}, set()]
