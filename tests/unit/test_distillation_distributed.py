@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import torch
 from torch import distributed, multiprocessing
@@ -46,7 +47,14 @@ class Killed(BaseException):
     pass
 
 
-CASES = ("query", "both", "both, LoRA and checkpointing")
+ADAPTED, OVERLAPPING, STOPPED = "both, LoRA and checkpointing", "both, overlap", "query, early stop"
+CASES = ("query", "both", ADAPTED, OVERLAPPING, STOPPED)
+#: What a case does otherwise. Dev losses at such a learning rate go up and down.
+CHANGES = {
+    ADAPTED: {"gradient_checkpointing": True},
+    OVERLAPPING: {"clusters": np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])},
+    STOPPED: {"learning_rate": 0.01, "max_steps": 9, "eval_steps": 1, "patience": 1},
+}
 
 
 def trainings(folder, scratch, kill=False):
@@ -54,7 +62,7 @@ def trainings(folder, scratch, kill=False):
     lists = case(2, queries=14)
     outcomes = {}
     for name in CASES:
-        both, adapted = name != "query", name == CASES[-1]
+        both, adapted = name.startswith("both"), name == ADAPTED
 
         def student(adapted=adapted):
             model = load_student(str(folder), device="cpu")
@@ -65,19 +73,20 @@ def trainings(folder, scratch, kill=False):
         model = student()
         vectors = torch.tensor(model.encode_document(lists.passages, normalize_embeddings=True))
 
-        def go(log, model=model, both=both, adapted=adapted, vectors=vectors, name=name):
+        def go(log, model=model, both=both, vectors=vectors, name=name):
+            options = {"learning_rate": 1e-3, "max_steps": 4, "eval_steps": 2, "patience": 9}
             return train(
                 model, lists.lists, list(range(9)), list(range(9, 14)),
                 lists.passages if both else None, None if both else vectors, scratch / name,
-                terms={**TERMS, "infonce_temperature": 0.05}, learning_rate=1e-3, weight_decay=0.01,
-                batch_size=3, mini_batch_tokens=64, max_steps=4, max_epochs=9, warmup_share=0.0,
-                final_share=0.1, eval_steps=2, patience=9, stop_on="loss", max_query_tokens=64, seed=3,
+                terms={**TERMS, "infonce_temperature": 0.05}, weight_decay=0.01,
+                batch_size=3, mini_batch_tokens=64, max_epochs=9, warmup_share=0.0,
+                final_share=0.1, stop_on="loss", max_query_tokens=64, seed=3,
                 dev_ndcg=lambda model: float(model.encode_query(["open a file"]).sum()), log=log,
-                gradient_checkpointing=adapted,
+                **options | CHANGES.get(name, {}),
             )  # fmt: skip
 
-        def die(numbers, step):
-            if step == 4 and "loss" in numbers:
+        def die(numbers, step, name=name):
+            if step == (2 if name == STOPPED else 4) and "loss" in numbers:
                 raise Killed
 
         if kill:
@@ -144,6 +153,7 @@ def test_a_training_is_that_of_one_process(two, folder, name, tmp_path):
     (first, weights), (second, other_weights) = (found["trainings"][name] for found in two)
     assert first == second and all(torch.equal(weights[name], other_weights[name]) for name in weights)
     assert (first.steps, first.best_step) == (expected.steps, expected.best_step)
+    assert 0 < first.best_step <= first.steps == 4, "early stop: of 9"
     assert first.curve[0]["dev_loss"] == pytest.approx(expected.curve[0]["dev_loss"], rel=1e-5)
     for found, row in zip(first.curve, expected.curve, strict=True):
         assert found == pytest.approx(row, rel=1e-3, abs=1e-6)
