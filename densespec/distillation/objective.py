@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin, has_static_embedding_input
-from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from densespec.distillation.loss import ListBatch, LossParts
 from densespec.distillation.matryoshka import matryoshka_loss
-from densespec.distillation.sharing import gather, own_share, places
+from densespec.distillation.sharing import gather, most, own_share, places
 from densespec.retrieval.encoding import prompt_for
 from densespec.retrieval.like_length import by_length
 
@@ -223,9 +222,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         }
 
     def _needs_cache(self, features: Sequence[dict[str, Tensor]]) -> bool:
-        if get_world_size() > 1:  # the processes' texts differ in length, and their ways must not
-            return self.cacheable
-        tokens = sum(given["input_ids"].numel() for given in features)
+        tokens = most(sum(given["input_ids"].numel() for given in features), features[0]["input_ids"].device)
         return self.cacheable and tokens > self.mini_batch_num_tokens
 
 

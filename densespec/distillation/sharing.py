@@ -11,7 +11,7 @@ from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import broadcast
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.util import all_gather_with_grad, get_rank, get_world_size
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
 # sentence-transformers calls it, users can't do anything about it
@@ -43,6 +43,15 @@ def gather(embeddings: Tensor) -> Tensor:
     of one process that encodes everything.
     """
     return all_gather_with_grad(embeddings) if get_world_size() > 1 else embeddings
+
+
+def most(number: int, device: torch.device) -> int:
+    """The largest number of any process, whose shares differ in length where their ways must not."""
+    if get_world_size() == 1:
+        return number
+    numbers = torch.tensor(number, device=device)
+    distributed.all_reduce(numbers, distributed.ReduceOp.MAX)
+    return int(numbers)
 
 
 class WholeBatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]

@@ -18,8 +18,9 @@ from tests.tiny_models import PROMPTS, tiny_bi_encoder
 from tests.unit.test_distillation_reference import TERMS, case, encoded, features_of
 
 torch.set_num_threads(1)
-BATCHES = [[0, 1, 2, 3, 4, 5, 6], [6, 0, 3], [4]]  # a text twice; fewer queries than processes
-CUTS = [1, 40, 100_000]
+WHOLE = [0, 1, 2, 3, 4, 5, 6]
+BATCHES = [WHOLE, [6, 0, 3], [4], WHOLE]  # a text twice; fewer queries than processes
+CUTS = [1, 40, 100_000, 100_000]  # above all texts, so no gradient cache
 
 
 def gradients(model, fixed):
