@@ -22,6 +22,7 @@ from densespec.profile import Keys, Profile, profiles, value_of
 from densespec.repository import repository_root
 from densespec.retrieval.dense import has_gpu
 from densespec.retrieval.lucene import JAVA, java_version
+from densespec.runtime.devices import COMPILER, compiler
 from densespec.runtime.scratch import scratch_root
 from densespec.terminal import coloured, table
 
@@ -125,6 +126,8 @@ def examine(root: Path, *, network: bool = False) -> list[Component]:
         ("writer extractive", False, lambda: Component("writer extractive", OK, "nothing to install")),
         *((f"writer {name}", False, partial(writer, root, name, ask)) for name in LANGUAGE_MODELS),
         ("peft", False, lambda: package("peft", extra="lora", note=" for distill.lora_rank")),
+        ("flash-attn", False, flash_attention),
+        ("torch.compile", False, compilation),
         ("model hub", False, lambda: hub),
         *_profiles(root, ask),
     ]
@@ -162,6 +165,28 @@ def package(name: str, *, required: bool = False, extra: str = "", note: str = "
     if found:
         return Component(name, OK, found, required=required)
     return Component(name, MISSING, "not installed", remedy + note, required)
+
+
+def flash_attention() -> Component:
+    """The package that teachers' ``attention: flash_attention_2`` needs."""
+    found = _version("flash-attn")
+    remedy = "pip install flash-attn beside an NVIDIA GPU (attention: auto goes without)"
+    if not found:
+        return Component("flash-attn", MISSING, "not installed", remedy)
+    import torch
+
+    if not torch.cuda.is_available():
+        return Component("flash-attn", UNUSABLE, f"{found}, no CUDA device", remedy)
+    return Component("flash-attn", OK, found)
+
+
+def compilation() -> Component:
+    """The compiler that teachers' ``compile: true`` needs on a CPU."""
+    if found := compiler():
+        return Component("torch.compile", OK, found)
+    return Component(
+        "torch.compile", MISSING, f"no {COMPILER}", "install a C++ compiler (compile: false goes without)"
+    )
 
 
 def torch_backend() -> Component:

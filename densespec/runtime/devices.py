@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -9,6 +12,13 @@ if TYPE_CHECKING:
     import torch
 
 Result = TypeVar("Result")
+#: The C++ compiler that torch.compile calls on a CPU.
+COMPILER = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+
+
+def compiler() -> str | None:
+    """Path of :data:`COMPILER`; None without it."""
+    return shutil.which(COMPILER)
 
 
 def is_fast_in_bfloat16(device: torch.device) -> bool:

@@ -81,7 +81,7 @@ def load_causal(
 
     Raises:
         InputError: no model named, it cannot be had, remote code without a pinned revision, an unknown
-            style, tokens that the model does not have, or no layers to choose from.
+            style, tokens that the model does not have, no layers to choose from, or nothing to compile with.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -132,7 +132,7 @@ def load_causal(
         return found
 
     return PairModel(
-        replicas(decoder, compile=compile),
+        replicas(decoder, section, compile=compile),
         lambda queries, passages: tokenise(tokenizer, chosen, queries, passages, max_tokens, section),
         score,
         [

@@ -45,8 +45,8 @@ def load_cross_encoder(
         trust_remote_code: run code that comes with the model.
 
     Raises:
-        InputError: no model named, it cannot be had, remote code without a pinned revision, or a
-            label that does not fit the model.
+        InputError: no model named, it cannot be had, remote code without a pinned revision, a
+            label that does not fit the model, or nothing to compile with.
     """
     from sentence_transformers import CrossEncoder
 
@@ -94,7 +94,7 @@ def load_cross_encoder(
         return found
 
     return PairModel(
-        replicas(encoder, compile=compile),
+        replicas(encoder, section, compile=compile),
         tokenise,
         score,
         [student_fingerprint(model, revision), max_tokens, label, str(precision(dtype)), attention],

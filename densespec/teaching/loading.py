@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from densespec.errors import InputError
 from densespec.retrieval.student import model_location, require_pinned
-from densespec.runtime.devices import precision_on
+from densespec.runtime.devices import COMPILER, compiler, precision_on
 
 if TYPE_CHECKING:
     import torch
@@ -82,15 +82,26 @@ def loading(section: str, model: str, revision: str | None, *, remote_code: bool
         ) from None
 
 
-def replicas(model: nn.Module, *, compile: bool) -> list[Any]:
+def replicas(model: nn.Module, section: str, *, compile: bool) -> list[Any]:
     """The model on every device, ready to score.
 
     Args:
         model: as loaded, on the CPU.
+        section: of params, such as ``score.seq2seq``.
         compile: for batches of any shape; happens at the first.
+
+    Raises:
+        InputError: nothing to compile with.
     """
     model.eval()
     first, *others = devices()
+    if compile and first == "cpu" and not compiler():
+        raise InputError(
+            f"params.yaml: {section}.compile",
+            expected=f"{COMPILER}, which torch.compile calls ($CXX names another C++ compiler)",
+            found="no such program",
+            remedy="install it, or set compile to false",
+        )
     copies = [model.to(first), *(copy.deepcopy(model).to(device) for device in others)]
     if compile:
         for one in copies:

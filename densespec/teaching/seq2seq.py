@@ -55,7 +55,7 @@ def load_seq2seq(
 
     Raises:
         InputError: no model named, it cannot be had, remote code without a pinned revision, an unknown
-            style, or tokens that the model does not have.
+            style, tokens that the model does not have, or nothing to compile with.
     """
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -89,7 +89,7 @@ def load_seq2seq(
         return found
 
     return PairModel(
-        replicas(t5, compile=compile),
+        replicas(t5, section, compile=compile),
         lambda queries, passages: tokenise(tokenizer, chosen, queries, passages, max_tokens, section),
         score,
         [student_fingerprint(model, revision), max_tokens, *chosen, str(precision(dtype)), attention],

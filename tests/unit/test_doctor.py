@@ -457,3 +457,15 @@ def test_every_index_says_where_it_is_searched(repository, monkeypatch, gpus):
     assert part.state == OK if gpus else part.state == UNUSABLE and "EXTRAS=gpu" in part.remedy
     monkeypatch.setattr(doctor, "_version", lambda name: "1.15")  # both builds
     assert {doctor.index(kind).state for kind in doctor.INDEXES} == {UNUSABLE}
+
+
+def test_what_teachers_may_be_sped_up_with_has_a_state(repository, monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: {"flash-attn": "2.8"}.get(name))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert doctor.flash_attention()[:3] == ("flash-attn", UNUSABLE, "2.8, no CUDA device")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert doctor.flash_attention() == Component("flash-attn", OK, "2.8")
+    monkeypatch.setattr(doctor, "compiler", lambda: None)
+    assert doctor.compilation().state == MISSING and "C++ compiler" in doctor.compilation().remedy
+    monkeypatch.setattr(doctor, "compiler", lambda: "/usr/bin/g++")
+    assert doctor.compilation() == Component("torch.compile", OK, "/usr/bin/g++")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import numpy as np
 import pytest
 import torch
 
+from densespec.errors import InputError
+from densespec.runtime.devices import compiler
 from densespec.teaching import loading
 from densespec.teaching.causal import load_causal
 from densespec.teaching.cross_encoder import load_cross_encoder
@@ -42,16 +41,22 @@ def test_compiling_takes_the_forward_passes(teacher, monkeypatch):
         return lambda *args, **named: (calls.append(how["dynamic"]), call(*args, **named))[1]
 
     monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(loading, "compiler", lambda: "g++")
     found = scores(teacher(compile=True))
     assert calls == [True]
     np.testing.assert_allclose(found, scores(teacher()), atol=1e-5)
     assert calls == [True]
 
 
+def test_compiling_without_a_compiler_is_refused(teacher, monkeypatch):
+    monkeypatch.setattr(loading, "compiler", lambda: None)
+    with pytest.raises(InputError, match=r"params.yaml: score\.[a-z0-9_]+\.compile\n.*\$CXX"):
+        teacher(compile=True)
+    assert teacher().replicas
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not any(map(shutil.which, (os.environ.get("CXX", "g++"), "c++", "clang++"))), reason="no C++ compiler"
-)
+@pytest.mark.skipif(not compiler(), reason="no C++ compiler")
 def test_compiled_for_real_scores_are_the_same_for_batches_of_any_shape(tmp_path):
     folder = str(tiny_cross_encoder(tmp_path / "tiny"))
     compiled = load_cross_encoder(folder, dtype="float32", compile=True)
