@@ -24,7 +24,8 @@ class DistillConfig(BaseModel):
     )
     student_temperature: float = Field(gt=0, description="τ_s of the student's softmax over cosines")
     teacher_temperature: float | None = Field(
-        description="τ_t of the teacher's softmax over calibrated scores; null matches mean entropies on dev"
+        gt=0,
+        description="τ_t of the teacher's softmax over calibrated scores; null matches mean entropies on dev",
     )
     kl_weight: float = Field(ge=0, description="weight of the KL term")
     infonce_weight: float = Field(ge=0, description="λ: weight of the InfoNCE term")
@@ -61,7 +62,9 @@ class DistillConfig(BaseModel):
         description="what picks the checkpoint: loss on dev lists, or nDCG@10 on judged dev queries"
     )
     max_query_tokens: int = Field(
-        ge=8, description="queries are cut at this many tokens in training, or at the student's lower limit"
+        ge=8,
+        description="queries with their prompt are cut at this many tokens in training, or at the student's "
+        "lower limit",
     )
     control: bool = Field(description="train the InfoNCE-only control too (the report compares with it)")
     seed: int = Field(description="of the order of the lists, what is drawn from them, clusters, LoRA")

@@ -72,13 +72,7 @@ def distillation_loss(
         infonce_temperature: τ_c.
         mask_ratio: see :func:`masked_pairs`.
     """
-    used = batch.slots[batch.slots >= 0].unique()
-    column = torch.full((len(passages),), -1, dtype=torch.long, device=queries.device)
-    column[used] = torch.arange(len(used), device=queries.device)
-    candidates = passages[used]
-    columns, relevant = (
-        torch.where(places >= 0, column[places.clamp(min=0)], -1) for places in (batch.slots, batch.relevant)
-    )
+    candidates, batch = named_passages(passages, batch)
 
     def sums(queries: Tensor, *lists: Tensor) -> tuple[Tensor, Tensor]:
         block, kl, infonce = ListBatch(*lists), queries.new_zeros(()), queries.new_zeros(())
@@ -92,9 +86,8 @@ def distillation_loss(
             infonce = masked_infonce(queries, candidates, block, infonce_temperature, mask_ratio)
         return kl, infonce
 
-    rows = max(1, BLOCK // (len(used) + batch.slots.shape[1] * queries.shape[1]))
-    lists = columns, batch.teacher, batch.positive, relevant
-    blocks = list(zip(*(values.split(rows) for values in (queries, *lists)), strict=True))
+    rows = max(1, BLOCK // (len(candidates) + batch.slots.shape[1] * queries.shape[1]))
+    blocks = list(zip(*(values.split(rows) for values in (queries, *batch)), strict=True))
     if len(blocks) == 1:
         kl, infonce = sums(*blocks[0])
     else:
@@ -102,6 +95,22 @@ def distillation_loss(
         kl, infonce = (torch.stack(values).sum() for values in zip(*terms, strict=True))
     kl, infonce = kl / len(queries), infonce / len(queries)
     return LossParts(kl_weight * kl + infonce_weight * infonce, kl, infonce)
+
+
+def named_passages(passages: Tensor, batch: ListBatch) -> tuple[Tensor, ListBatch]:
+    """The passages that lists name, each once, and the lists with their places among these.
+
+    Args:
+        passages: (P, dimension).
+        batch: the lists. A passage known to answer a query and named by no list is left out.
+    """
+    named = batch.slots[batch.slots >= 0].unique()
+    place = torch.full((len(passages),), -1, dtype=torch.long, device=passages.device)
+    place[named] = torch.arange(len(named), device=passages.device)
+    slots, relevant = (
+        torch.where(given >= 0, place[given.clamp(min=0)], -1) for given in (batch.slots, batch.relevant)
+    )
+    return passages[named], batch._replace(slots=slots, relevant=relevant)
 
 
 def listwise_kl(

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from densespec.distillation.loss import ListBatch, LossParts, distillation_loss
+from densespec.distillation.loss import ListBatch, LossParts, distillation_loss, named_passages
 
 
 def matryoshka_loss(
@@ -29,8 +29,7 @@ def matryoshka_loss(
     """
     parts = [distillation_loss(queries, passages, batch, **terms)]
     if dims:  # of fixed vectors of a whole corpus, cut those that the lists name
-        named, places = batch.slots.clamp(min=0).unique(return_inverse=True)
-        passages, batch = passages[named], batch._replace(slots=places.where(batch.slots >= 0, -1))
+        passages, batch = named_passages(passages, batch)
     for dim in dims:
         short_queries, short_passages = (
             functional.normalize(vectors[:, :dim], dim=1) for vectors in (queries, passages)

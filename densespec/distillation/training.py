@@ -111,7 +111,8 @@ def train(
         log: gets every logged number and its step.
 
     Raises:
-        InputError: ``stop_on`` needs judged dev queries that are not there.
+        InputError: ``stop_on`` needs judged dev queries that are not there, or the untuned student's
+            dev loss is not finite.
     """
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainingArguments
@@ -174,8 +175,19 @@ def train(
         state = trainer.state
 
     curve = dev_curve(state.log_history, CURVE, "dev_loss")
+    broken = [int(row["step"]) for row in curve if not math.isfinite(row["dev_loss"])]
+    if 0 in broken:
+        raise InputError(
+            "the untuned student's loss on the dev lists",
+            expected="a finite number",
+            found=str(curve[0]["dev_loss"]),
+            remedy="look at distill's temperatures, and at the scores in data/lists/DOMAIN/lists.parquet",
+        )
+    if broken and trainer.is_world_process_zero():
+        say(f"warning: training diverged, the dev loss is not finite at step {broken[0]}: lower "
+            "distill.learning_rate")  # fmt: skip
     metric, sign = ("dev_ndcg_at_10", -1.0) if judged else ("dev_loss", 1.0)
-    best = min(curve, key=lambda row: sign * row[metric])
+    best = min((row for row in curve if int(row["step"]) not in broken), key=lambda row: sign * row[metric])
     if best is curve[0]:
         if trainer.is_world_process_zero():
             say(f"warning: no dev evaluation beat the untuned student's {metric}; its weights are kept")

@@ -28,15 +28,17 @@ def load_section(section: str, model: type[Config], domain: str, root: Path = Pa
     """
     shared_path = root / "params.yaml"
     domain_path = root / "conf" / "domains" / f"{domain}.yaml"
-    shared, override = _section(shared_path, section), _section(domain_path, section)
-    values = merged(shared, override)
+    shared, override = read_yaml(shared_path), read_yaml(domain_path)
+    base = _section(shared, shared_path, section)
+    _require_known(override, domain_path, shared)
+    values = merged(base, _section(override, domain_path, section))
     try:
         return model.model_validate(values)
     except ValidationError as error:
         lines = []
         for problem in error.errors():
             keys = [str(part) for part in problem["loc"]]
-            where = domain_path if _contains(override, keys) else shared_path
+            where = domain_path if _contains(override, [section, *keys]) else shared_path
             message = problem["msg"]
             if problem["type"] == "extra_forbidden":
                 close = difflib.get_close_matches(keys[-1], _fields(model, keys[:-1]), n=1)
@@ -96,8 +98,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
-def _section(path: Path, section: str) -> dict[str, Any]:
-    document = read_yaml(path)
+def _require_known(override: dict[str, Any], path: Path, shared: dict[str, Any]) -> None:
+    """Refuse what a domain's file holds beside sections of ``params.yaml``."""
+    sections = [key for key, values in shared.items() if isinstance(values, dict)]
+    for key in override:
+        if key in sections:
+            continue
+        close = difflib.get_close_matches(str(key), sections, n=1)
+        raise InputError(
+            path,
+            expected=f"sections of params.yaml at the top level: {', '.join(sections)}",
+            found=f"'{key}:'" + (f", did you mean '{close[0]}:'?" if close else ""),
+            remedy="set it in params.yaml, for all domains"
+            if key in shared
+            else "indent it under its section, or correct the name",
+        )
+
+
+def _section(document: dict[str, Any], path: Path, section: str) -> dict[str, Any]:
     values = document.get(section)
     if not isinstance(values, dict):
         raise InputError(

@@ -22,9 +22,10 @@ TERMS = {
 @pytest.fixture
 def given():
     torch.manual_seed(0)
-    queries, passages = (functional.normalize(torch.randn(n, 12), dim=1) for n in (3, 7))
-    slots = torch.tensor([[0, 1, 2], [2, 3, -1], [4, 6, 5]])
-    scores, relevant = torch.rand(3, 3).sort(descending=True).values, torch.tensor([[6], [-1], [0]])
+    queries, passages = (functional.normalize(torch.randn(n, 12), dim=1) for n in (3, 40))
+    slots = torch.tensor([[30, 1, 2], [2, 3, -1], [4, 16, 5]])  # most passages in none
+    scores = torch.rand(3, 3).sort(descending=True).values
+    relevant = torch.tensor([[16, 35], [-1, 0], [30, 4]])
     batch = ListBatch(slots, scores, torch.tensor([0, 1, 0]), relevant)
     return queries.requires_grad_(), passages.requires_grad_(), batch
 

@@ -66,7 +66,7 @@ def run(tmp_path, monkeypatch, student):
             "query_id": [f"q{n:02}" for n in range(QUERIES)], "text": queries,
             "split": ["train"] * 18 + ["dev"] * 6, "passages": best.astype(np.int32).tolist(),
             "scores": [np.linspace(1, 0, DEPTH).tolist()] * QUERIES, "positive": [0] * QUERIES,
-            "relevant": [[]] * QUERIES,
+            "relevant": [[int(rows[0]), n] for n, rows in enumerate(best)],
         },
     )  # fmt: skip
     Path("conf/domains").mkdir(parents=True)

@@ -434,6 +434,20 @@ def test_a_checkpoint_can_be_chosen_by_ndcg_on_judged_queries(run):
     assert outcome.best_step == 6
     worth = iter([0.5, 0.5, 0.4, 0.3])
     assert run("other", stop_on="ndcg", dev_ndcg=lambda model: next(worth))[0].best_step == 0
+    worth = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    stopped, _ = run("third", stop_on="ndcg", dev_ndcg=lambda m: next(worth), eval_steps=1, patience=2)
+    assert (stopped.steps, stopped.best_step) == (3, 1), "patience counts nDCG, too"
+
+
+def test_a_training_that_diverges_is_told_of(run, untuned, capsys):
+    outcome, weights = run(learning_rate=1e30, warmup_share=0.0, eval_steps=1, max_steps=3)
+    assert outcome.best_step == 0 and same(weights, untuned)
+    assert "training diverged, the dev loss is not finite at step 1" in capsys.readouterr().err
+
+
+def test_an_untuned_dev_loss_that_is_no_number_is_an_error(run):
+    with pytest.raises(InputError, match=r"untuned student's loss(?s:.*)found: +nan(?s:.*)temperatures"):
+        run(terms={**TERMS, "teacher_temperature": 0.0}, max_steps=1)
 
 
 def test_ndcg_without_judged_queries_is_refused(run):

@@ -74,6 +74,17 @@ def test_merging_leaves_its_arguments_alone():
     assert merged({"a": None}, {"a": {"b": 1}}) == {"a": {"b": 1}}
 
 
+def test_a_section_that_params_do_not_have_is_refused(root):
+    write(root, shared="score: {depth: 1}\ns: {depth: 10, rate: 0.5, inner: {weight: 1.0}}\nkinds: [a]\n")
+    write(root, domain="s: {}\nscor: {depth: 2}\n")
+    error = complaint(root)
+    assert str(error.where).endswith("conf/domains/d.yaml")
+    assert error.found == "'scor:', did you mean 'score:'?" and "indent it" in error.remedy
+    write(root, domain="s: {}\nkinds: [b]\n")
+    error = complaint(root)
+    assert error.found == "'kinds:'" and error.remedy == "set it in params.yaml, for all domains"
+
+
 def test_an_unknown_parameter_gets_a_suggestion(root):
     write(root, shared="s: {depht: 10, rate: 0.5, inner: {weight: 1.0}}\n")
     found = complaint(root).found
