@@ -39,6 +39,8 @@ from densespec.runtime.seeds import seed_for
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 FOLDER_CHUNK_WORDS = 200
+#: Queries of a log that train alone; the smallest one tried (SciFact's) gave 731 lists.
+LOG_IS_ENOUGH = 700
 DESCRIPTION = """\
 Bring a corpus in: checks it, writes data/source/NAME and conf/domains/NAME.yaml, adds NAME to the
 domains of params.yaml and the data to DVC. Nothing is written if anything is wrong.
@@ -399,6 +401,9 @@ def _print_found(args: argparse.Namespace, found: Found, source: Source) -> None
     sample = f"; first: {shorten(source.log[0].text, 60)}" if source.log else ""
     labelled = f" with {len(source.train):,} judgements" if source.train else ""
     print(f"  query log    {len(source.log):,}{labelled}{sample}")
+    if len(source.log) >= LOG_IS_ENOUGH:
+        print("               (with a log extractive queries did harm on dev; to leave them out put")
+        print(f"               'generate: {{extractive_passages: 0}}' into conf/domains/{args.name}.yaml)")
     if found.train and not split_taken:
         print("               (--log-split train takes the queries of qrels/train.tsv, without their labels;")
         print("               --recorded-split train with them)")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from densespec.corpus.new_domain import add_arguments, main
+from densespec.corpus.new_domain import LOG_IS_ENOUGH, add_arguments, main
 from densespec.corpus.readers import read_source
 from densespec.corpus.registration import with_domain
 from densespec.errors import InputError
@@ -204,6 +204,16 @@ def test_a_table_with_queries_beside_it(tmp_path: Path) -> None:
     assert [passage.id for passage in source.passages] == ["a", "b"]
     assert [(query.id, query.split) for query in source.queries] == [("1", "test"), ("2", "dev")]
     assert [query.text for query in source.log] == ["how", "why"]
+
+
+@pytest.mark.parametrize(("count", "told"), [(LOG_IS_ENOUGH, True), (LOG_IS_ENOUGH - 1, False)])
+def test_a_large_log_comes_with_advice_on_extractive_queries(
+    beir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, told: bool
+) -> None:
+    (tmp_path / "log.txt").write_text("".join(f"what is number {n}\n" for n in range(count)))
+    new_domain("tiny", "--from", beir, "--log", tmp_path / "log.txt")
+    advice = "'generate: {extractive_passages: 0}' into conf/domains/tiny.yaml"
+    assert (advice in capsys.readouterr().out) == told
 
 
 def test_a_folder_of_documents_is_cut_unless_judged(
