@@ -158,7 +158,10 @@ def main() -> None:
             if not first:
                 continue
             with replacing_folder(args.out / name) as folder:
-                save_student(folder, model, untuned, config.side, student.model, config.matryoshka_dims)
+                losses = [term for term, weight in (("kl", kl_weight), ("infonce", infonce_weight)) if weight]
+                save_student(
+                    folder, model, untuned, config.side, student.model, config.matryoshka_dims, losses
+                )
             metrics["curves"][name] = trained.curve  # type: ignore[index]
             metrics["steps"][name] = trained.steps  # type: ignore[index]
             metrics["best_step"][name] = trained.best_step  # type: ignore[index]

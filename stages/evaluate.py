@@ -28,6 +28,7 @@ from densespec.evaluation.runs import (
     judged_queries,
     lists_by_length,
     model_dims,
+    model_losses,
     model_side,
     model_vectors,
     teacher_lists,
@@ -150,6 +151,7 @@ def main() -> None:
     origin = Origin(
         student=student.model,
         side=model_side(args.specialised),
+        losses=tuple(model_losses(args.specialised)),
         passages=len(contents),
         queries=Counter(trained["kind"]),
         writers=Counter(writers.get(query_id) or "user log" for query_id in trained["query_id"]),

@@ -29,6 +29,8 @@ from densespec.retrieval.lucene import LuceneBm25
 from densespec.retrieval.student import quiet_libraries
 from densespec.runtime.scratch import locked_scratch, scratch_root
 
+#: Passages of BM25's lists for row bm25 of stage evaluate, at least: Recall@100 needs them.
+RUN_DEPTH = 100
 COLUMNS = ("query_id", "text", "kind", "source_id", "writer", "split")
 
 
@@ -63,7 +65,7 @@ def main() -> None:
         bm25 = lexical_of(texts, k1=lexical.k1, b=lexical.b, language=lexical.language)
         judged = [query["split"] != "train" for query in queries]
         wanted = judged if "bm25" not in config.retrievers else [True] * len(queries)
-        lists = {"bm25": lexical_lists(bm25, ask, wanted, config.depth)}
+        lists = {"bm25": lexical_lists(bm25, ask, wanted, max(config.depth, RUN_DEPTH))}
         del bm25
 
         found = partial(
@@ -85,9 +87,10 @@ def main() -> None:
 
         mined = []
         for number, query in enumerate(queries):
+            ranked = {name: lists[name][number].first(config.depth) for name in config.retrievers}
             fused = partial(
-                fuse, {name: lists[name][number] for name in config.retrievers}, config.depth,
-                method=config.fusion, rrf_k=config.rrf_k, weights=config.weights, normalise=config.normalise,
+                fuse, ranked, config.depth, method=config.fusion, rrf_k=config.rrf_k,
+                weights=config.weights, normalise=config.normalise,
             )  # fmt: skip
             mined.append(
                 mine_query(
@@ -120,7 +123,7 @@ def main() -> None:
         {
             "passages": len(texts),
             "training_queries": len(training),
-            "round_trip_failed": sum(not m.passages for _, m in training),
+            "round_trip_failed": sum(bool(query["source_id"]) and not m.passages for query, m in training),
             "source_in_top_10": sum(0 < m.source_rank <= 10 for _, m in training),
             "retrievers": {"bm25": {"backend": lexical.backend}, **details},
         },

@@ -87,6 +87,7 @@ def main() -> None:
         candidates, read_table(args.lists)["query_id"], single, passages,
         min_candidates=settings["select"].get("min_candidates", 0),
         source_rank=settings["select"].get("source_rank", 1),
+        drops=any(settings["select"].get(name) is not None for name in ("max_margin", "max_ratio")),
     )  # fmt: skip
     explorer = explorer_section(
         queries, runs, read_qrels(args.test),

@@ -14,6 +14,8 @@ from densespec.io.jsonl import not_utf8
 
 DOCUMENTS = (".md", ".markdown", ".txt", ".html", ".htm")
 LINE_BREAK = b"\n"
+#: What front matter begins with: a name and its value, behind comments.
+NAMED = re.compile(r"(?:[ \t]*(?:#.*)?\n)*[ \t]*(?:[\"']?[\w.-][\w .-]*[\"']?[ \t]*[:=]|\[)")
 
 
 def read_document(path: Path) -> str:
@@ -87,9 +89,9 @@ def markdown_text(text: str) -> tuple[str, str]:
 
     The title is that of the front matter, else the first heading, which then leaves the body.
     """
-    front = re.match(r"(---|\+\+\+)[ \t]*\n(.*?)\n(?:\1|\.\.\.)[ \t]*(?:\n|$)", text, re.DOTALL)
+    front = re.match(r"(---|\+\+\+)[ \t]*\n(.*?)(?<=\n)(?:\1|\.\.\.)[ \t]*(?:\n|$)", text, re.DOTALL)
     title = ""
-    if front:
+    if front and (not front[2].strip() or NAMED.match(front[2])):  # else it opened with a rule
         text = text[front.end() :]
         named = re.search(r"^title\s*[:=]\s*(.+)$", front[2], re.MULTILINE)
         title = named[1].strip().strip("\"'").strip() if named else ""
@@ -131,13 +133,9 @@ def html_text(text: str) -> tuple[str, str]:
     A page with a ``<main>`` is read inside it, and its first heading is the title; elsewhere the first
     heading is often the site's name, and ``<title>`` comes first.
     """
-    page = _Page(dropped=("nav", "template", "noscript", "svg"))
-    page.feed(text)
-    page.close()
+    page = _read_page(text, dropped=("nav", "template", "noscript", "svg"))
     if page.inside_dropped:  # a navigation that is never closed would swallow the rest
-        page = _Page(dropped=())
-        page.feed(text)
-        page.close()
+        page = _read_page(text, dropped=())
     title, heading = (" ".join("".join(part).split()) for part in (page.title, page.heading))
     main = "".join(page.body[page.main[0] : page.main[1]]) if page.main else ""
     lines = [line.rstrip() for line in (main.strip() or "".join(page.body).strip()).split("\n")]
@@ -145,6 +143,18 @@ def html_text(text: str) -> tuple[str, str]:
     title = (heading or title) if main.strip() else (title or heading)
     first, _, rest = body.partition("\n")
     return title, rest.strip() if first.strip() == title else body
+
+
+def _read_page(text: str, dropped: Sequence[str]) -> _Page:
+    page = _Page(dropped=dropped)
+    try:
+        page.feed(text)
+        page.close()
+    except AssertionError:  # how Python's parser says that a declaration, such as "<![ and", is none
+        page = _Page(dropped=dropped)
+        page.feed(re.sub(r"<!(?!--|doctype\b)", "&lt;!", text, flags=re.IGNORECASE))
+        page.close()
+    return page
 
 
 class _Page(HTMLParser):

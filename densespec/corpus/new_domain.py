@@ -69,7 +69,7 @@ class Found(NamedTuple):
     qrels: dict[str, Path]
     train: Path | None
     log: Path | None
-    recorded: Path
+    recorded: Path | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,7 +177,7 @@ def find(path: Path, columns: Columns) -> Found:
         )
     if path.is_dir() and not (path / "corpus.jsonl").exists():
         rows, others = folder_passages(path)
-        return Found("folder of documents", rows, dict(others), None, {}, None, None, path / "recorded")
+        return Found("folder of documents", rows, dict(others), None, {}, None, None, None)
     if path.is_dir():
         columns = columns._replace(id=columns.id or "_id")
         files = {split: path / "qrels" / f"{split}.tsv" for split in (*SPLITS, "train")}
@@ -195,7 +195,7 @@ def find(path: Path, columns: Columns) -> Found:
             path / "recorded",
         )
     rows = table_passages(path, columns)
-    return Found(f"{path.suffix.lower()} file", rows, {}, None, {}, None, None, Path())
+    return Found(f"{path.suffix.lower()} file", rows, {}, None, {}, None, None, None)
 
 
 def check(found: Found, args: argparse.Namespace) -> Source:
@@ -243,8 +243,9 @@ def check(found: Found, args: argparse.Namespace) -> Source:
     log_file = args.log or found.log
     log = read_log(table_queries(log_file)) if log_file else []
     if args.log_split and found.train:
-        log += _train_queries(found.train, queries or {}, only.get("dev", set()))
-        only["train"] = {query.id.removeprefix("log-") for query in log}
+        added = _train_queries(found.train, queries or {}, only.get("dev", set()))
+        only["train"] = {query.id.removeprefix("log-") for query in added}
+        log += added
     if args.recorded_split and found.train:
         train = {plain_id(qrel.query_id) for qrel in read_qrels(found.train)}
         only["labelled"] = train - only.get("dev", set())
@@ -265,7 +266,7 @@ def check(found: Found, args: argparse.Namespace) -> Source:
         chunk_words=chunk_words,
     )
     passages, empty = read_passages(args.path, found.passages)
-    recordings = read_recordings(found.recorded) if found.kind != "folder of documents" else []
+    recordings = read_recordings(found.recorded) if found.recorded else []
     return assemble(
         card,
         passages,
@@ -300,7 +301,21 @@ def _train_queries(qrels: Path, queries: dict[str, Query], dev: set[str]) -> lis
 
 
 def _distinct(log: list[Query]) -> list[Query]:
-    """One query per id: a log file and the train split may name the same ones."""
+    """One query per id: a log file and the train split may name the same ones.
+
+    Raises:
+        InputError: an id with two texts.
+    """
+    texts: dict[str, str] = {}
+    for query in log:
+        if texts.setdefault(query.id, query.text) != query.text:
+            raise InputError(
+                "--log, --log-split",
+                expected="a text per id",
+                found=f"id '{query.id.removeprefix('log-')}' with {shorten(repr(texts[query.id]), 60)} and "
+                f"with {shorten(repr(query.text), 60)}",
+                remedy="give the queries of the log other ids, or none (a text file has a query a line)",
+            )
     return list({query.id: query for query in log}.values())
 
 
@@ -355,6 +370,14 @@ def _check_name(name: str, target: Path, force: bool) -> None:
             expected="lower-case letters, digits and hyphens, a letter first",
             found=repr(name),
             remedy=f"try '{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-0123456789') or 'corpus'}'",
+        )
+    pointer = Path(f"{target}.dvc")
+    if not target.exists() and pointer.exists() and not force:
+        raise InputError(
+            pointer,
+            expected="a new name",
+            found="a domain of this name, whose data are not here",
+            remedy=f"choose another name, fetch it (dvc pull {pointer}), or replace its data with --force",
         )
     if not target.exists():
         return

@@ -158,6 +158,8 @@ def _csv_rows(path: Path, headless: bool) -> Iterator[Row]:
     try:
         try:
             records = list(_records(text, delimiter, csv.QUOTE_MINIMAL))
+            if tabs and _is_unquoted(text, len(records)):
+                records = list(_records(text, delimiter, csv.QUOTE_NONE))
         except csv.Error:
             if not tabs:
                 raise
@@ -185,6 +187,12 @@ def _csv_rows(path: Path, headless: bool) -> Iterator[Row]:
                 remedy="quote fields that hold the delimiter or line breaks; write empty ones too",
             )
         yield f"{path}:{number}", dict(zip(names, fields, strict=True))
+
+
+def _is_unquoted(text: str, records: int) -> bool:
+    """Every line of tab-separated text is a row, though a quote seems to open a field of several lines."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return records < len(lines) and len({line.count("\t") for line in lines}) == 1
 
 
 def _records(text: str, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:

@@ -22,6 +22,7 @@ def save_student(
     side: str,
     student: str,
     dims: Sequence[int] = (),
+    losses: Sequence[str] = ("kl", "infonce"),
 ) -> None:
     """Write ``trained`` into the folder ``path``.
 
@@ -36,6 +37,7 @@ def save_student(
         side: ``"query"`` or ``"both"``.
         student: id of the base model, for the note.
         dims: leading dimensions that it was trained to serve alone, for the note.
+        losses: terms of the loss that it was trained with, for the note.
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Router
@@ -57,7 +59,8 @@ def save_student(
     model.save_pretrained(str(path), create_model_card=False)
     for code in path.glob("*/*.py"):  # that a student brings: transformers looks for it beside the encoders
         shutil.copyfile(code, path / code.name)
-    write_json(path / NOTE, {"side": side, "student": student} | ({"dims": list(dims)} if dims else {}))
+    note: dict[str, object] = {"side": side, "student": student, "losses": list(losses)}
+    write_json(path / NOTE, note | ({"dims": list(dims)} if dims else {}))
 
 
 def _encoder(model: SentenceTransformer, task: str) -> list[nn.Module]:

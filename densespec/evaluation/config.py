@@ -13,7 +13,9 @@ class EvaluateConfig(BaseModel):
     depth: int = Field(
         100, ge=100, le=1000, description="Passages per query in every run; Recall@100 needs 100 (passages)."
     )
-    fusion_k: int = Field(60, ge=1, description="Constant of reciprocal rank fusion in row hybrid (ranks).")
+    fusion_k: int = Field(
+        60, ge=1, le=500, description="Constant of reciprocal rank fusion in row hybrid (ranks)."
+    )
     alpha: float = Field(
         0.05, gt=0, lt=1, description="A p of the primary comparison below this is evidence (probability)."
     )

@@ -30,6 +30,7 @@ class Origin(NamedTuple):
     Attributes:
         student: id of the model that was specialised.
         side: ``query`` (passages are encoded by the untouched model) or ``both``.
+        losses: terms of the loss that trained it, ``kl`` and ``infonce``.
         passages: size of the corpus.
         queries: kind → queries that trained it.
         writers: writer → queries that trained it; ``user log`` for those nobody wrote for it.
@@ -39,6 +40,7 @@ class Origin(NamedTuple):
 
     student: str
     side: str
+    losses: tuple[str, ...]
     passages: int
     queries: Mapping[str, int]
     writers: Mapping[str, int]
@@ -111,6 +113,14 @@ def model_card(domain: str, verdict: Verdict, results: Mapping[str, Any], origin
         if origin.side == "query"
         else "Query and passage encoder were trained: passages must be encoded again with this model."
     )
+    teachers = _teachers(origin.teachers)
+    method = f"InfoNCE on lists that {teachers} selected, without distillation"
+    limit = "- Which queries and negatives it learnt from, the teacher decided: its errors are in them."
+    if "kl" in origin.losses:
+        beside = ", and\n  InfoNCE beside it" if "infonce" in origin.losses else ""
+        method = f"listwise distillation of {teachers} (KL divergence of the two rankings{beside})"
+        method += ", after arXiv 2502.19712"
+        limit = "- The teacher's errors were learnt too. Where it is wrong, expect this model to be wrong."
     kinds = _listing(origin.queries)
     writers = _listing(origin.writers)
     return f"""---
@@ -151,13 +161,12 @@ untuned model.
 - Corpus: {origin.passages:,} passages of the domain {domain}. Licence of the source text: {origin.licence}.
 - Queries: {sum(origin.queries.values()):,} after filtering: {kinds or "none"}.
 - Written by: {writers or "none"}.
-- Method: listwise distillation of {_teachers(origin.teachers)} (KL divergence of the two rankings, and
-  InfoNCE beside it), after arXiv 2502.19712.
+- Method: {method}.
 
 ## Limits
 
 - Better on the corpus of {domain}, as far as its test queries go; these numbers say nothing about other text.
-- The teacher's errors were learnt too. Where the teacher is wrong, expect this model to be wrong.
+{limit}
 - Licence and biases of the base model and of the source text carry over.
 """
 

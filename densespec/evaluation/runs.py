@@ -69,6 +69,15 @@ def model_dims(folder: Path) -> list[int]:
     return list(_note(folder).get("dims", []))
 
 
+def model_losses(folder: Path) -> list[str]:
+    """Terms of the loss that a model was trained with: ``kl``, ``infonce`` or both.
+
+    Raises:
+        InputError: no model there.
+    """
+    return list(_note(folder).get("losses", ["kl", "infonce"]))
+
+
 def _note(folder: Path) -> dict[str, Any]:
     """What the stage ``distill`` noted of its model; nothing of somebody else's."""
     if not folder.is_dir():

@@ -47,7 +47,8 @@ def judge(
         return Verdict(REGRESSION, f"nDCG@10 falls by {-mean:.3f} on {queries:,} test queries ({evidence}).")
     needed, detectable = queries_needed(differences), detectable_effect(differences)
     if needed is None or detectable is None:
-        return Verdict(NO_EVIDENCE, f"nDCG@10 is the same on all {queries:,} test queries ({evidence}).")
+        same = "the same on all" if not differences.any() else "on average the same on"
+        return Verdict(NO_EVIDENCE, f"nDCG@10 is {same} {queries:,} test queries ({evidence}).")
     reason = (
         f"A difference of {mean:+.3f} nDCG@10 on {queries:,} test queries can be chance ({evidence}). "
         f"This test set shows differences of {detectable:.3f} and more"

@@ -21,6 +21,8 @@ def rejection(
     max_words: int,
     copy_ngram: int,
     language: str | None = None,
+    *,
+    by_people: bool = False,
 ) -> str:
     """Why a query is dropped, one of :data:`REASONS`, or ``""`` to keep it.
 
@@ -35,14 +37,15 @@ def rejection(
         copy_ngram: most consecutive words shared with the passage. A whole sentence or line of it is a
             copy at any length.
         language: of passage and query, as BCP 47; None if they may differ.
+        by_people: not of a language model: what sounds like its refusals, or speaks of a passage, is meant.
     """
     words = tokens(text)
     key = " ".join(words)
     if not words:
         return "empty"
-    if refused(text):
+    if not by_people and refused(text):
         return "refusal"
-    if mentions_passage(text, passage.content):
+    if not by_people and mentions_passage(text, passage.content):
         return "mentions_passage"
     if language is not None and wrong_language(text, passage.content, language):
         return "wrong_language"

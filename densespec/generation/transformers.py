@@ -84,7 +84,7 @@ def load_engine(
         trust_remote_code: run code that comes with the model.
 
     Raises:
-        InputError: it cannot be had, or has no chat template.
+        InputError: it cannot be had, has no chat template, or there is no such device.
     """
     quiet_libraries()  # before the import, which reads what it sets
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -107,7 +107,15 @@ def load_engine(
             found="no chat template",
             remedy="take the instruct version of the model",
         )
-    model.to(device).eval()
+    try:
+        model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            "params.yaml: generate.transformers.device",
+            expected="a device that PyTorch has here, such as cpu, cuda or cuda:1",
+            found=f"{device}: {str(error).splitlines()[0]}",
+            remedy="correct it, or set it to null",
+        ) from None
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     stops = sorted({n for n in (*ends, tokenizer.eos_token_id) if n is not None})

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from densespec.generation.filters import REASONS, rejection
-from densespec.generation.tidying import find_query
+from densespec.generation.tidying import Found, find_query
 from densespec.generation.words import length, normalised
 from densespec.generation.writer import QueryWriter, Setting
 from densespec.records import LABELLED_PROMPT, Passage, passage_hash
@@ -84,21 +84,25 @@ def write_queries(
         tally = tallies[name] = {"asked": len(asked), "missing": 0, "written": 0, "kept": 0}
         for written in write(asked, kind, setting) if asked else ():
             passage = written.passage
-            text, announced, last = find_query(written.text)
-            tidied += text != " ".join(written.text.split())
+            by_people = written.prompt == LABELLED_PROMPT
+            plain = " ".join(written.text.split())
+            text, announced, last = Found(plain, 0, True) if by_people else find_query(written.text)
+            tidied += text != plain
             preambles += bool(text and announced)
             content_key = passage_hash(passage)
             number = numbers[content_key] = numbers[content_key] + 1
             answered.add(passage.id)
             tally["written"] += 1
             # a query that people judged for several passages is right for each of them
-            by_people = written.prompt == LABELLED_PROMPT
             of_passage = seen_of.setdefault(content_key, set())
             if written.cut and last:
                 reason = "cut_off"
             else:
                 earlier = of_passage if by_people else seen
-                reason = rejection(text, passage, earlier, setting.max_words, setting.copy_ngram, language)
+                reason = rejection(
+                    text, passage, earlier, setting.max_words, setting.copy_ngram, language,
+                    by_people=by_people,
+                )  # fmt: skip
             if reason:
                 dropped[reason] += 1
                 continue

@@ -148,8 +148,14 @@ def _fields(model: type[BaseModel], keys: list[str]) -> list[str]:
 
 
 def _contains(values: Any, keys: list[str]) -> bool:
+    """Whether a problem that pydantic places under ``keys`` lies in these values.
+
+    Its places end in numbers of list items, and in names of types where there are several.
+    """
     for key in keys:
-        if not isinstance(values, dict) or key not in values:
+        if not isinstance(values, dict):
+            return True
+        if key not in values:
             return False
         values = values[key]
     return True

@@ -20,7 +20,8 @@ def read_qrels(path: Path) -> list[Qrel]:
     grades: dict[tuple[str, str], int] = {}
     for number, line in numbered_lines(path):
         fields = line.split("\t") if "\t" in line else line.split()
-        if number == 1 and fields[0].lower().replace("_", "-") in ("query-id", "qid", "query"):
+        named = fields[0].lower().replace("_", "-") in ("query-id", "qid", "query")
+        if number == 1 and named and not fields[-1].strip().lstrip("+-").isdecimal():
             continue
         if len(fields) == 4:
             fields = [fields[0], fields[2], fields[3]]

@@ -30,6 +30,10 @@ class Ranking(NamedTuple):
     rows: Array
     scores: Array
 
+    def first(self, depth: int) -> Ranking:
+        """The best ``depth`` of them."""
+        return Ranking(self.rows[:depth], self.scores[:depth])
+
 
 class Dense(NamedTuple):
     """What a bi-encoder found.

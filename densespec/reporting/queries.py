@@ -94,6 +94,7 @@ def gather_examples(
     *,
     min_candidates: int,
     source_rank: int,
+    drops: bool = False,
 ) -> list[Example]:
     """Every training query with what became of it; the reason is read off the candidates and scores.
 
@@ -105,6 +106,7 @@ def gather_examples(
         passages: table of the stage corpus.
         min_candidates: parameter of the stage select.
         source_rank: parameter of the stage select.
+        drops: whether select drops likely false negatives from lists.
     """
     titles = dict(zip(passages["id"], passages["title"], strict=True))
     kept = set(kept_ids)
@@ -125,6 +127,7 @@ def gather_examples(
                 passages,
                 min_candidates=min_candidates,
                 source_rank=source_rank,
+                drops=drops,
             )
         examples.append(Example(text, kind, titles.get(source) or source, reason))
     return examples
@@ -139,8 +142,9 @@ def _reason(
     *,
     min_candidates: int,
     source_rank: int,
+    drops: bool,
 ) -> str:
-    if not len(rows):
+    if not len(rows) and source:
         return (
             f"round trip: the untuned model ranks its passage {rank}"
             if rank
@@ -156,6 +160,8 @@ def _reason(
     if source and source_rank and not 0 < place <= source_rank:
         first = passages["title"][rows[order[0]]] or ranked[0]
         return f"the teacher prefers: {shorten(first, 80)}"
+    if drops:
+        return "too few candidates but likely false negatives, or the teacher's best score is too low"
     return "the teacher's best score is among the lowest"
 
 

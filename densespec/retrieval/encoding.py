@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Array = np.ndarray[Any, Any]
+#: Of this module's results: raise it where a text's vectors become others, so that finished shards are left.
+VERSION = 1
 Result = TypeVar("Result")
 SHARD_TEXTS = 256
 
@@ -128,6 +131,7 @@ def encoder_setting(model: SentenceTransformer, fingerprint: str, task: str, *, 
         tokens: whether token vectors are kept.
     """
     return [
+        VERSION, *map(version, ("torch", "transformers", "sentence-transformers")),
         fingerprint, model.max_seq_length, prompt_for(model, task), task, tokens, batch_tokens_of(model),
         precision_of(model),
     ]  # fmt: skip

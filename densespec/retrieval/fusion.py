@@ -43,7 +43,8 @@ def weighted_fusion(
 ) -> tuple[list[int], list[float]]:
     """Fuse one query's lists by a weighted sum of their scores, each list's brought to one scale first.
 
-    A passage that a list doesn't have counts there as that list's last one. (The families of these sums:
+    A passage that a list doesn't have counts there as that list's last one; where a list's scores are all
+    equal, or it has a single one, those that it has count 1 and the others 0. (The families of these sums:
     Fox and Shaw, TREC-2, 1994; the scales: Bruch, Gai and Ingber, TOIS 2023.)
 
     Args:
@@ -61,10 +62,14 @@ def weighted_fusion(
         if len(ranking):
             values = np.asarray(given, dtype=np.float64)
             spread = np.ptp(values)
-            origin, unit = (values.min(), spread) if normalise == "min-max" else (values.mean(), values.std())
-            values = (values - origin) / (unit if spread else 1.0)
+            if spread:
+                of_z = normalise == "z-score"
+                origin, unit = (values.mean(), values.std()) if of_z else (values.min(), spread)
+                values = (values - origin) / unit
+                last = float(values.min())
+            else:
+                values, last = np.ones(len(values)), 0.0
             own = dict(zip((int(row) for row in ranking), values.tolist(), strict=True))
-            last = float(values.min())
             for row in sums:
                 sums[row] += weight * own.get(row, last)
     return _best(sums, depth)

@@ -119,6 +119,7 @@ def load_student(
             model has positions.
     """
     import torch
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     require_pinned(section, revision, trust_remote_code)
@@ -133,7 +134,7 @@ def load_student(
             model_kwargs={"use_safetensors": True, **code},
             config_kwargs=code,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
             f"model '{model}'",
             expected="a sentence-transformers model with safetensors weights",
@@ -199,6 +200,10 @@ def _limit_tokens(student: SentenceTransformer, max_tokens: int, section: str) -
             continue
         encoder = getattr(module, "auto_model", None)
         positions = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+        table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+        padding = getattr(table, "padding_idx", None)
+        if positions and padding is not None:  # RoBERTa and its kin count positions from behind it
+            positions -= padding + 1
         if positions and max_tokens > positions:
             raise InputError(
                 f"params.yaml: {section}.max_tokens",

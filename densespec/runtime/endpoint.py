@@ -319,11 +319,14 @@ def _completion(completion: Any, address: str) -> Answer:
         text = choice.message.content or ""
     except (AttributeError, IndexError, TypeError):
         raise ValueError(f"not a chat completion: {str(completion)[:80]!r}") from None
+    ended = getattr(choice, "finish_reason", None)
+    if ended == "content_filter":  # what was said until then is no answer
+        text = ""
     names = ("prompt_tokens", "completion_tokens")
     asked, answered = (getattr(completion.usage, name, None) for name in names)
     if asked is None or answered is None:
         _warn_of_no_usage(address)
-    return Answer(str(text), asked or 0, answered or 0, getattr(choice, "finish_reason", None) == "length")
+    return Answer(str(text), asked or 0, answered or 0, ended == "length")
 
 
 @cache

@@ -17,7 +17,7 @@ TIE_BREAK = 0.01
 
 
 def calibrate(scores: Sequence[Array], like: Sequence[Array] | None = None) -> list[Array]:
-    """Map scores linearly so that their 1st and 99th percentiles become 0 and 1.
+    """Map scores linearly so that their 1st and 99th percentiles become 0 and 1; if equal, the extremes.
 
     Not clipped: order and distances within a list are what the student learns from.
 
@@ -28,7 +28,10 @@ def calibrate(scores: Sequence[Array], like: Sequence[Array] | None = None) -> l
     filled = [values for values in (scores if like is None else like) if len(values)]
     if not filled:
         return list(scores)
-    bottom, top = np.percentile(np.concatenate(filled), [1, 99])
+    together = np.concatenate(filled)
+    bottom, top = np.percentile(together, [1, 99])
+    if top == bottom:  # most are equal
+        bottom, top = together.min(), together.max()
     span = max(float(top - bottom), 1e-9)
     return [((values - bottom) / span).astype(np.float32) for values in scores]
 

@@ -108,7 +108,7 @@ def select_lists(
     """Filter queries and cut their lists.
 
     Args:
-        candidates: row numbers per query; empty where the round trip failed.
+        candidates: row numbers per query; of a generated one none where the round trip failed.
         scores: calibrated teacher score of each candidate.
         sources: row of the passage a query was written for; None for queries of users.
         split_keys: queries with the same key fall into the same split (:func:`split_keys`).
@@ -133,7 +133,7 @@ def select_lists(
     floor = float(np.quantile(tops, min_top_quantile)) if tops and min_top_quantile else -np.inf
     selected, outcomes = [], []
     for number, (rows, values, source) in enumerate(zip(candidates, scores, sources, strict=True)):
-        if not len(rows):
+        if not len(rows) and source is not None:
             outcomes.append("round_trip")
             continue
         if len(rows) < min_candidates:

@@ -11,7 +11,7 @@ import numpy as np
 from densespec.errors import InputError
 from densespec.retrieval.student import student_fingerprint
 from densespec.teaching.generative import margin, narrow_head
-from densespec.teaching.loading import loading, model_options, precision, replicas
+from densespec.teaching.loading import loading, model_options, precision, replicas, require_weights
 from densespec.teaching.pairs import PairModel, Tokens
 from densespec.teaching.templates import Template, choose_template, token_id, tokenise
 
@@ -89,7 +89,10 @@ def load_causal(
     with loading(section, model, revision, remote_code=trust_remote_code) as location:
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(location, **source)
-        decoder = AutoModelForCausalLM.from_pretrained(location, **source, **model_options(dtype, attention))
+        decoder, weights = AutoModelForCausalLM.from_pretrained(
+            location, **source, **model_options(dtype, attention), output_loading_info=True
+        )
+    require_weights(section, model, weights["missing_keys"])
     accepted = set(inspect.signature(decoder.forward).parameters)
     if (layer is not None) != ("cutoff_layers" in accepted):
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from densespec.errors import InputError
 from densespec.retrieval.student import student_fingerprint
-from densespec.teaching.loading import loading, model_options, precision, replicas
+from densespec.teaching.loading import loading, model_options, precision, replicas, require_weights
 from densespec.teaching.pairs import PairModel, Tokens
 
 if TYPE_CHECKING:
@@ -49,9 +49,16 @@ def load_cross_encoder(
             label that does not fit the model, or nothing to compile with.
     """
     from sentence_transformers import CrossEncoder
+    from transformers import AutoConfig
 
     section = "score.cross_encoder"
     with loading(section, model, revision, remote_code=trust_remote_code) as location:
+        config = AutoConfig.from_pretrained(
+            location, revision=revision, trust_remote_code=trust_remote_code
+        )
+        kind = str((config.architectures or [""])[0])
+        if not kind.endswith(("ForSequenceClassification", "ForCausalLM")) and not trust_remote_code:
+            require_weights(section, model, [f"the classifier ({kind or 'no architecture'})"])
         encoder = CrossEncoder(
             location,
             revision=revision,

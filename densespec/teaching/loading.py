@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,26 @@ def loading(section: str, model: str, revision: str | None, *, remote_code: bool
             remedy="check id, revision and attention; without network give a folder; weights in another "
             "format: save_pretrained of transformers writes safetensors",
         ) from None
+
+
+def require_weights(section: str, model: str, missing: Collection[str]) -> None:
+    """Refuse a model without some of its weights, which the library draws at random.
+
+    Args:
+        section: such as ``score.seq2seq``.
+        model: folder or hub id.
+        missing: names of weights that its file lacks.
+
+    Raises:
+        InputError: some are missing.
+    """
+    if missing:
+        raise InputError(
+            f"params.yaml: {section}.model = {model}",
+            expected="a model of this kind, with all weights",
+            found=f"none for {', '.join(sorted(missing)[:3])}{' …' if len(missing) > 3 else ''}",
+            remedy="take a reranker of this kind: of another model these would be random",
+        )
 
 
 def replicas(model: nn.Module, section: str, *, compile: bool) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from densespec.retrieval.student import student_fingerprint
 from densespec.teaching.generative import margin, narrow_head
-from densespec.teaching.loading import loading, model_options, precision, replicas
+from densespec.teaching.loading import loading, model_options, precision, replicas, require_weights
 from densespec.teaching.pairs import PairModel, Tokens
 from densespec.teaching.templates import Template, choose_template, token_id, tokenise
 
@@ -63,7 +63,10 @@ def load_seq2seq(
     with loading(section, model, revision, remote_code=trust_remote_code) as location:
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(location, **source)
-        t5 = AutoModelForSeq2SeqLM.from_pretrained(location, **source, **model_options(dtype, attention))
+        t5, weights = AutoModelForSeq2SeqLM.from_pretrained(
+            location, **source, **model_options(dtype, attention), output_loading_info=True
+        )
+    require_weights(section, model, weights["missing_keys"])
     chosen = choose_template(
         section, model, STYLES, style=style, template=template, instruction="",
         positive=positive, negative=negative,

@@ -16,8 +16,10 @@ from densespec.repository import repository_root
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-SECRET_VALUES = re.compile(r"(?i)\b(token|password|secret|signature|api_key|access_key)=[^&\s'\"]+")
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
+SECRET_VALUES = re.compile(
+    r"(?i)\b([\w-]*(?:token|password|pwd|secret|signature|sig|api[_-]?key|access[_-]?key))=[^&\s'\"]+"
+)
 SECRET_VARIABLES = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "DATABRICKS_TOKEN")
 
 

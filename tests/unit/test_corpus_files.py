@@ -48,6 +48,10 @@ def test_columns_are_recognised_by_name(tmp_path: Path, name: str, text: str) ->
 def test_quotes_in_a_tsv_may_be_plain_characters(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", 'id\ttext\n1\t"Hello" he said\n2\t5" nails\n')
     assert [row["text"] for row in rows(path)] == ['"Hello" he said', '5" nails']
+    path = written(tmp_path / "b.tsv", 'id\ttext\n1\t"Hello opened\n2\tmiddle one\n3\tends here"\n')
+    assert [row["text"] for row in rows(path)] == ['"Hello opened', "middle one", 'ends here"']
+    path = written(tmp_path / "c.tsv", 'id\ttext\n1\t"Two\nlines"\n2\tone\n')
+    assert [row["text"] for row in rows(path)] == ["Two\nlines", "one"]
 
 
 def test_without_an_id_column_the_row_number_is_the_id(tmp_path: Path) -> None:
@@ -156,6 +160,9 @@ def test_queries(tmp_path: Path, name: str, text: str, expected: list[dict]) -> 
         ("<!-- # hidden -->\nLift.", "", "Lift."),
         ("One.\n\n---\n\nTwo.", "", "One.\n\n---\n\nTwo."),
         ("| a | b |\n|---|---|\n", "", "| a | b |\n|---|---|"),
+        ("---\n---\n# Wings\n\nOne.\n\n---\n\nTwo.", "Wings", "One.\n\n---\n\nTwo."),
+        ("---\n# a comment\n\ntitle: Wings\n---\nLift.", "Wings", "Lift."),
+        ("---\n\nOpens with a rule.\n\n---\n\nTwo.", "", "---\n\nOpens with a rule.\n\n---\n\nTwo."),
     ],
 )
 def test_markdown(text: str, title: str, body: str) -> None:
@@ -191,6 +198,8 @@ def test_plain_text(text: str, title: str, body: str) -> None:
         ("<title>T</title><main></main><p>Lift.</p>", "T", "Lift."),
         ("no tags at all", "", "no tags at all"),
         ("<script>only()</script>", "", ""),
+        ("<!DOCTYPE html><p>SGML begins with <![ and so on</p>", "", "SGML begins with <![ and so on"),
+        ("<!doctype html><title>T</title><p>One <![foo[ two</p><!-- no -->", "T", "One <![foo[ two"),
     ],
 )
 def test_html(page: str, title: str, body: str) -> None:

@@ -111,7 +111,8 @@ def test_prompts_and_limits_survive(saved, trained, side):
     }
     assert model.max_seq_length == MAX_TOKENS
     assert model.similarity_fn_name == trained.similarity_fn_name
-    assert json.loads((saved[side] / NOTE).read_text()) == {"side": side, "student": "tiny"}
+    note = {"side": side, "student": "tiny", "losses": ["kl", "infonce"]}
+    assert json.loads((saved[side] / NOTE).read_text()) == note
 
 
 def test_the_note_says_which_dimensions_serve_alone(tmp_path, trained, untuned):

@@ -308,6 +308,43 @@ def test_a_folder_without_a_model_or_safetensors_is_refused(folder, tmp_path):
             load_student(str(tmp_path / broken))
 
 
+@pytest.mark.parametrize("damage", [b"version https://git-lfs.github.com/spec/v1\n", b"\0" * 64])
+def test_damaged_weights_are_one_clear_error(folder, tmp_path, damage):
+    shutil.copytree(folder, tmp_path / "damaged")
+    next((tmp_path / "damaged").rglob("*.safetensors")).write_bytes(damage)
+    with pytest.raises(InputError, match="safetensors weights"):
+        load_student(str(tmp_path / "damaged"))
+
+
+def test_positions_that_a_roberta_counts_from_behind_its_padding_are_no_tokens(tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import RobertaConfig, RobertaModel
+
+    base = tiny_bi_encoder(tmp_path / "base")
+    tokenizer = load_student(str(base)).tokenizer
+    config = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=34, pad_token_id=1, type_vocab_size=2,
+    )  # fmt: skip
+    RobertaModel(config).save_pretrained(tmp_path / "roberta")
+    tokenizer.save_pretrained(tmp_path / "roberta")
+    encoder = Transformer(str(tmp_path / "roberta"))
+    SentenceTransformer(modules=[encoder, Pooling(16)]).save_pretrained(str(tmp_path / "student"))
+    with pytest.raises(InputError, match="at most 32, the positions"):
+        load_student(str(tmp_path / "student"), max_tokens=33)
+    model = load_student(str(tmp_path / "student"), max_tokens=32)
+    assert model.encode_document(["file " * 99]).shape == (1, 16)
+
+
+def test_shards_of_another_library_are_not_taken(model, tmp_path, monkeypatch):
+    before = encode(model, "f", ["file"], tmp_path, task="query", label="x")
+    count = len(list(tmp_path.rglob("*")))
+    monkeypatch.setattr(encoding, "version", lambda name: "0")
+    np.testing.assert_array_equal(encode(model, "f", ["file"], tmp_path, task="query", label="x"), before)
+    assert len(list(tmp_path.rglob("*"))) > count
+
+
 def test_max_tokens_cuts_texts(folder, model):
     short = load_student(str(folder), max_tokens=8)
     assert (short.max_seq_length, model.max_seq_length) == (8, 128)

@@ -291,6 +291,15 @@ def test_ship_copies_the_model_with_its_card(domain, monkeypatch, models, collec
         "models/words/shipped",
     ):  # fmt: skip
         assert said in card, said
+    assert "(KL divergence of the two rankings, and\n  InfoNCE beside it), after arXiv 2502.19712." in card
+    for losses, method in (
+        (["kl"], "distillation of the teacher hybrid (KL divergence of the two rankings), after"),
+        (["infonce"], "- Method: InfoNCE on lists that the teacher hybrid selected, without distillation."),
+    ):
+        note = specialised / "densespec.json"
+        write_json(note, json.loads(note.read_text()) | {"losses": losses})
+        run_stage(domain, monkeypatch)
+        assert method in (shipped / "README.md").read_text()
     model = load_student(str(shipped), device="cpu")
     query = model.encode_query([collection["queries"][0]], normalize_embeddings=True)
     assert query @ collection["passages"].T == pytest.approx(

@@ -32,6 +32,13 @@ def test_verdicts(differences, p, verdict):
     assert result.reason.endswith(".")
 
 
+def test_differences_that_cancel_are_not_called_none():
+    cancelling = np.array([0.37, -0.37] + [0.0] * 18)
+    for differences, said in ((np.zeros(20), "the same on all"), (cancelling, "on average the same")):
+        found = judge(differences, low=-0.1, high=0.1, p=1.0, p_holm=1.0, alpha=0.05, min_queries=20)
+        assert said in found.reason
+
+
 def test_ship_and_regression_say_the_numbers():
     ship = judge(UP, low=0.17, high=0.23, p=0.0004, p_holm=0.5, alpha=0.05, min_queries=20)
     assert ship.reason == (

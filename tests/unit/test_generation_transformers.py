@@ -271,3 +271,9 @@ def test_names_what_is_wrong_with_a_model(llama, tmp_path):
     (weights / "model.safetensors").rename(weights / "pytorch_model.bin")
     with pytest.raises(InputError, match="safetensors"):
         written(weights, tmp_path)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:77"])
+def test_a_device_that_is_not_there_is_named(llama, device):
+    with pytest.raises(InputError, match=r"generate\.transformers\.device(?s:.*)cuda:1(?s:.*)" + device):
+        load_engine(str(llama), None, device, "float32", False)

@@ -156,6 +156,29 @@ def test_a_query_that_people_judged_for_several_passages_is_kept_for_each_and_no
     assert outcome.dropped["duplicate"] == 2 + len(PASSAGES) - 2
 
 
+def test_what_people_wrote_is_left_as_it_is():
+    texts = {
+        "p0": "After the update `nothing` works.\nHow do I reset it?",
+        "p1": "Unfortunately I lost the wifi password",
+        "p2": "Query: which passage of the law",
+    }
+
+    def labelled(passages, kind, setting):
+        for passage in passages[:3]:
+            yield Written(passage, texts[passage.id], LABELLED_PROMPT, "human")
+
+    outcome = write_queries(PASSAGES, "question", {"recorded": labelled}, setting(), {})
+    assert [query.text for query in outcome.queries] == [" ".join(text.split()) for text in texts.values()]
+    assert not any(outcome.dropped.values()) and outcome.tidied == outcome.preambles == 0
+    by_model = write_queries(
+        PASSAGES, "question", {"w": writer({name: [text] for name, text in texts.items()})}, setting(), {}
+    )
+    assert [query.text for query in by_model.queries] == [
+        "After the update nothing works.", "which passage of the law"
+    ]  # fmt: skip
+    assert by_model.dropped["refusal"] == 1
+
+
 def test_most_of_a_sample_stays_when_the_corpus_grows():
     before = sample(PASSAGES[:5], 3, seed=0)
     after = sample(PASSAGES, 3, seed=0)

@@ -35,6 +35,11 @@ def test_ids_with_spaces_live_in_tabbed_files(path):
     assert read_qrels(path) == [Qrel("q 1", "some passage", 1)]
 
 
+def test_a_first_line_with_a_grade_is_no_header_whatever_its_query_is_called(path):
+    path.write_text("query 0 p1 1\nq2 0 p2 1\n")
+    assert read_qrels(path) == [Qrel("query", "p1", 1), Qrel("q2", "p2", 1)]
+
+
 def test_a_file_with_a_header_alone_has_no_judgements(path):
     path.write_text("query-id\tcorpus-id\tscore\n")
     assert read_qrels(path) == []

@@ -194,5 +194,13 @@ def test_bm25_lists_are_written_for_judged_queries_whatever_is_fused(domain, mon
     assert not any(path.exists() for path in left), "what a killed run had begun is dropped"
     table = read_table(Path("out/bm25.parquet"))
     assert table["query_id"] == ["t1"]
-    rows, scores = Bm25(TEXTS).search(QUERIES[2], 10)
+    rows, scores = Bm25(TEXTS).search(QUERIES[2], 100)  # Recall@100 of their row, whatever mine.depth is
     assert (table["passages"], table["scores"]) == ([rows.tolist()], [scores.tolist()])
+    assert len(rows) > 10
+
+
+def test_a_long_round_trip_does_not_lengthen_the_lists_that_are_fused(domain, monkeypatch):
+    short, _ = mine(monkeypatch, depth=5, round_trip=5)
+    long, _ = mine(monkeypatch, depth=5, round_trip=30)
+    judged = [n for n, split in enumerate(short["split"]) if split != "train"]
+    assert judged and all(short["passages"][n] == long["passages"][n] for n in judged)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -204,6 +205,44 @@ def test_a_table_with_queries_beside_it(tmp_path: Path) -> None:
     assert [passage.id for passage in source.passages] == ["a", "b"]
     assert [(query.id, query.split) for query in source.queries] == [("1", "test"), ("2", "dev")]
     assert [query.text for query in source.log] == ["how", "why"]
+
+
+def test_other_files_of_the_working_folder_are_not_read(tmp_path: Path) -> None:
+    Path("tickets.jsonl").write_text('{"_id": "a", "text": "First."}\n{"_id": "b", "text": "Second."}\n')
+    Path("notes.jsonl").write_text('{"anything": 1}\n')
+    new_domain("support", "--from", "tickets.jsonl")
+    source = read_source(Path("data/source/support"))
+    assert [passage.id for passage in source.passages] == ["a", "b"] and not source.recordings
+
+
+def test_an_id_with_two_queries_in_the_log_is_refused(beir: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"_id": "q2", "text": "about billing"}\n')
+    log = ("--log", tmp_path / "log.jsonl", "--log-split", "train")
+    error = refused("tiny", "--from", beir, *log)
+    assert "id 'q2' with 'about billing' and with 'query number 2'" in error.found
+    (tmp_path / "log.jsonl").write_text('{"_id": "q2", "text": "query number 2"}\n')
+    new_domain("tiny", "--from", beir, *log)
+    assert len(read_source(Path("data/source/tiny")).log) == 5
+
+
+def test_labels_of_dev_queries_stay_out_of_the_log_of_users(beir: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"_id": "q2", "text": "query number 2"}\n')
+    new_domain(
+        *("tiny", "--from", beir, "--log", tmp_path / "log.jsonl", "--log-split", "train", "--train-labels"),
+        *("--dev-split", "train", "--dev-queries", "4"),
+    )
+    source = read_source(Path("data/source/tiny"))
+    dev = {query.id for query in source.queries if query.split == "dev"}
+    assert len(dev) == 4 and not dev & {qrel.query_id.removeprefix("log-") for qrel in source.train}
+
+
+def test_a_domain_whose_data_are_not_here_is_not_replaced(beir: Path) -> None:
+    new_domain("tiny", "--from", beir)
+    shutil.rmtree("data/source/tiny")
+    Path("data/source/tiny.dvc").write_text("outs: []\n")
+    error = refused("tiny", "--from", beir)
+    assert "dvc pull data/source/tiny.dvc" in error.remedy
+    new_domain("tiny", "--from", beir, "--force")
 
 
 @pytest.mark.parametrize(("count", "told"), [(LOG_IS_ENOUGH, True), (LOG_IS_ENOUGH - 1, False)])

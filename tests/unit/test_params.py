@@ -85,6 +85,23 @@ def test_a_section_that_params_do_not_have_is_refused(root):
     assert error.found == "'kinds:'" and error.remedy == "set it in params.yaml, for all domains"
 
 
+@pytest.mark.parametrize(
+    ("section", "model", "values"),
+    [
+        ("select", SelectConfig, "{teacher_weights: even}"),
+        ("mine", MineConfig, "{retrievers: [student, 5]}"),
+        ("mine", MineConfig, "{depth: x}"),
+    ],
+)
+def test_a_value_of_the_domain_is_named_with_the_domains_file(tmp_path, section, model, values):
+    (tmp_path / "conf" / "domains").mkdir(parents=True)
+    write(tmp_path, shared=(ROOT / "params.yaml").read_text(), domain=f"{section}: {values}\n")
+    with pytest.raises(InputError) as caught:
+        load_section(section, model, "d", tmp_path)
+    assert str(caught.value.where).endswith("conf/domains/d.yaml")
+    assert "params.yaml:" not in caught.value.found
+
+
 def test_an_unknown_parameter_gets_a_suggestion(root):
     write(root, shared="s: {depht: 10, rate: 0.5, inner: {weight: 1.0}}\n")
     found = complaint(root).found

@@ -506,6 +506,10 @@ def test_every_rejection_has_its_reason():
         ("Two", "the teacher prefers: p1"),
         ("Zero", "the teacher's best score is among the lowest"),
     ]
+    (*_, low) = gather_examples(
+        candidates, ["kept"], scores, passages, min_candidates=2, source_rank=1, drops=True
+    )
+    assert low.reason.startswith("too few candidates but likely false negatives, or")
     several = gather_examples(candidates, ["kept"], {}, passages, min_candidates=2, source_rank=1)
     assert several[4].reason == "dropped by the teachers' filters"
 

@@ -154,7 +154,10 @@ def test_weighted_fusion_of_lists_on_different_scales():
     rows, sums = weighted_fusion(rankings, scores, 10, [1.0, 1.0], "z-score")
     assert rows == [1, 3, 2, 9]
     np.testing.assert_allclose(sums, [1, 1.5**0.5 - 1, -(1.5**0.5) - 1, -(1.5**0.5) - 1])
-    assert weighted_fusion([[4], []], [[7.0], []], 10, [1.0, 1.0]) == ([4], [0.0])
+    assert weighted_fusion([[4], []], [[7.0], []], 10, [1.0, 1.0]) == ([4], [1.0])
+    for normalise in ("min-max", "z-score"):  # a list without spread says which passages it has
+        rows, _ = weighted_fusion([[1, 2, 3], [9]], [[0.3, 0.2, 0.1], [25.0]], 4, [1.0, 3.0], normalise)
+        assert rows == [9, 1, 2, 3]
     assert weighted_fusion([], [], 10, []) == ([], [])
 
 

@@ -52,7 +52,7 @@ def test_filters_are_checked_in_their_order():
 
 def test_users_queries_have_no_source_to_be_consistent_with():
     selected, outcomes = select([[5, 6, 7], []], [[0.1, 0.3, 0.2], []], [None, None], keys=["a", "b"])
-    assert outcomes == ["kept", "round_trip"]
+    assert outcomes == ["kept", "too_few"], "a log query has no passage to find"
     assert (selected[0].passages, selected[0].positive) == ([6, 7, 5], 0)
 
 
@@ -170,6 +170,11 @@ def test_calibration_maps_the_percentiles_to_0_and_1():
     together = np.concatenate(found)
     np.testing.assert_allclose(np.percentile(together, [1, 99]), [0, 1], atol=1e-5)
     assert together.min() < 0 and together.max() > 1, "not clipped: order and distances stay"
+
+
+def test_calibration_of_scores_that_are_nearly_all_equal_goes_by_the_extremes():
+    (found,) = calibrate([np.array([0.9] + [0.0] * 199)])
+    assert found[0] == pytest.approx(1) and not found[1:].any()
 
 
 def test_calibration_of_nothing_and_of_equal_scores():

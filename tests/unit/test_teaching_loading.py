@@ -12,7 +12,7 @@ from densespec.teaching import loading
 from densespec.teaching.causal import load_causal
 from densespec.teaching.cross_encoder import load_cross_encoder
 from densespec.teaching.seq2seq import load_seq2seq
-from tests.tiny_models import tiny_cross_encoder, tiny_decoder, tiny_t5
+from tests.tiny_models import tiny_bi_encoder, tiny_cross_encoder, tiny_decoder, tiny_t5
 
 MADE = {
     "cross-encoder": (tiny_cross_encoder, load_cross_encoder, {}),
@@ -53,6 +53,24 @@ def test_compiling_without_a_compiler_is_refused(teacher, monkeypatch):
     with pytest.raises(InputError, match=r"params.yaml: score\.[a-z0-9_]+\.compile\n.*\$CXX"):
         teacher(compile=True)
     assert teacher().replicas
+
+
+def test_a_model_without_the_weights_of_its_kind_is_refused(tmp_path):
+    """The library would draw them, others at each load."""
+    from transformers import AutoModel
+
+    bare = {
+        "cross-encoder": tiny_bi_encoder(tmp_path / "bi-encoder"),
+        "seq2seq": tiny_t5(tmp_path / "t5"),
+        "causal": tiny_decoder(tmp_path / "decoder", "qwen3", tie_word_embeddings=False),
+    }
+    for kind in ("seq2seq", "causal"):
+        whole = AutoModel.from_pretrained(bare[kind])
+        (whole.encoder if kind == "seq2seq" else whole).save_pretrained(bare[kind])
+    for kind, (_, load, options) in MADE.items():
+        with pytest.raises(InputError, match=r"with all weights\n +found: +none for ") as caught:
+            load(str(bare[kind]), **options)
+        assert str(bare[kind]) in str(caught.value)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
 from densespec.tracking.flat import (
@@ -13,6 +14,7 @@ from densespec.tracking.flat import (
     metric_name,
     stage_section,
 )
+from densespec.tracking.snapshot import Loader
 from densespec.tracking.store import sqlite_file, tracking_uri, without_secrets
 
 
@@ -87,6 +89,10 @@ def test_addresses_lose_their_credentials(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pa55")
     text = without_secrets("https://u:p@host/x?token=abc&y=1 said pa55; postgresql://db:pw@h/n")
     assert text == "https://***@host/x?token=***&y=1 said ***; postgresql://***@h/n"
+    assert without_secrets("https://u:p@ss@host/x@y") == "https://***@host/x@y"
+    names = ("access_token", "client_secret", "X-Amz-Signature", "sig", "apikey", "api_key", "pwd")
+    for name in names:
+        assert without_secrets(f"https://h/x?a=1&{name}=abc&b=2") == f"https://h/x?a=1&{name}=***&b=2"
 
 
 def test_an_own_server_wins(monkeypatch, tmp_path):
@@ -95,3 +101,9 @@ def test_an_own_server_wins(monkeypatch, tmp_path):
     assert sqlite_file("http://host") is None
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert sqlite_file(tracking_uri(tmp_path)) == tmp_path / "mlflow.db"
+
+
+def test_numbers_are_read_as_dvc_writes_them_to_its_lock():
+    text = "{a: 3e-5, b: 1e3, c: -2.5E+2, d: 3.0e-5, e: 12, f: 1e, g: e5, h: '3e-5'}"
+    found = yaml.load(text, Loader=Loader)
+    assert found == {"a": 3e-5, "b": 1e3, "c": -250.0, "d": 3e-5, "e": 12, "f": "1e", "g": "e5", "h": "3e-5"}
