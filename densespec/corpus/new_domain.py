@@ -141,7 +141,8 @@ def main(args: argparse.Namespace) -> None:
     params = Path("params.yaml")
     _check_name(args.name, target, args.force)
     edited = with_domain(params, args.name)
-    if args.recorded_split and LABELLED_KIND not in read_yaml(params).get("kinds", []):
+    kinds = read_yaml(params).get("kinds", [])
+    if args.recorded_split and LABELLED_KIND not in kinds:
         raise InputError(
             params,
             expected=f"'{LABELLED_KIND}' in the list 'kinds', for --recorded-split",
@@ -157,7 +158,7 @@ def main(args: argparse.Namespace) -> None:
     if edited is not None:
         write_text(params, edited)
     tracked = track(target)
-    _print_found(args, found, source)
+    _print_found(args, found, source, kinds)
     print(f"  written      {target}, {conf}" + (f", {params} (domains)" if edited is not None else ""))
     _print_next(args.name, conf, target, tracked)
 
@@ -392,7 +393,7 @@ def _check_name(name: str, target: Path, force: bool) -> None:
         )
 
 
-def _print_found(args: argparse.Namespace, found: Found, source: Source) -> None:
+def _print_found(args: argparse.Namespace, found: Found, source: Source, kinds: list[str]) -> None:
     card, counts, first = source.card, source.counts, source.passages[0]
     print(f"{args.name}: {found.kind} {args.path}")
     note = f"; {counts['empty_passages']:,} without text left out" if counts["empty_passages"] else ""
@@ -432,6 +433,9 @@ def _print_found(args: argparse.Namespace, found: Found, source: Source) -> None
         print("               --recorded-split train with them)")
     if source.recordings:
         print(f"  recordings   {len(source.recordings):,}")
+        unlisted = {recording.kind for recording in source.recordings} - set(kinds)
+        if unlisted:
+            print(f"               no stage replays {', '.join(sorted(unlisted))}: params kinds lists others")
     if args.recorded_split:
         print("               (docs/domains.md says which filters to lift for queries of people)")
     print(f"  licence      {card.licence}" + ("" if args.licence else " (--licence says which)"))

@@ -179,7 +179,9 @@ def test_a_dev_split_that_is_there_is_used(beir: Path) -> None:
     assert "--log-split" in refused("other", "--from", beir, "--log-split", "train").expected
 
 
-def test_a_log_and_recordings_that_lie_in_the_folder_are_taken(beir: Path) -> None:
+def test_a_log_and_recordings_that_lie_in_the_folder_are_taken(
+    beir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (beir / "queries.log.jsonl").write_text('{"text": "a query of a user"}\n')
     (beir / "recorded").mkdir()
     recording = {"passage": "0" * 16, "query": "q", "prompt": "title/1", "model": "m"}
@@ -188,6 +190,7 @@ def test_a_log_and_recordings_that_lie_in_the_folder_are_taken(beir: Path) -> No
     source = read_source(Path("data/source/tiny"))
     assert [query.text for query in source.log] == ["a query of a user"]
     assert source.recordings[0].kind == "title"
+    assert "no stage replays title" in capsys.readouterr().out  # params list question alone
 
 
 def test_a_table_with_queries_beside_it(tmp_path: Path) -> None:
