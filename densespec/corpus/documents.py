@@ -14,8 +14,8 @@ from densespec.io.jsonl import not_utf8
 
 DOCUMENTS = (".md", ".markdown", ".txt", ".html", ".htm")
 LINE_BREAK = b"\n"
-#: What front matter begins with: a name and its value, behind comments.
-NAMED = re.compile(r"(?:[ \t]*(?:#.*)?\n)*[ \t]*(?:[\"']?[\w.-][\w .-]*[\"']?[ \t]*[:=]|\[)")
+#: A line of front matter: a name and its value.
+NAMED = re.compile(r"^[\"'$@\w][^:=\n]{0,80}[:=]", re.MULTILINE)
 
 
 def read_document(path: Path) -> str:
@@ -91,7 +91,7 @@ def markdown_text(text: str) -> tuple[str, str]:
     """
     front = re.match(r"(---|\+\+\+)[ \t]*\n(.*?)(?<=\n)(?:\1|\.\.\.)[ \t]*(?:\n|$)", text, re.DOTALL)
     title = ""
-    if front and (not front[2].strip() or NAMED.match(front[2])):  # else it opened with a rule
+    if front and (not front[2].strip() or NAMED.search(front[2])):  # else it opened with a rule
         text = text[front.end() :]
         named = re.search(r"^title\s*[:=]\s*(.+)$", front[2], re.MULTILINE)
         title = named[1].strip().strip("\"'").strip() if named else ""

@@ -191,8 +191,9 @@ def _csv_rows(path: Path, headless: bool) -> Iterator[Row]:
 
 def _is_unquoted(text: str, records: int) -> bool:
     """Every line of tab-separated text is a row, though a quote seems to open a field of several lines."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return records < len(lines) and len({line.count("\t") for line in lines}) == 1
+    lines = [line for line in text.split("\n") if line.strip()]
+    tabs = {line.count("\t") for line in lines}
+    return records < len(lines) and len(tabs) == 1 and tabs != {0}
 
 
 def _records(text: str, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:

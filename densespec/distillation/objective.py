@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin, has_static_embedding_input
+from sentence_transformers.base.modules import Router
+from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
@@ -167,6 +169,8 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
         self.model, self.lists, self.terms = model, lists, terms
         self.mini_batch_size, self.mini_batch_num_tokens = 1, mini_batch_tokens
         self.cacheable = not has_static_embedding_input(model)  # word vectors: nothing to keep in memory
+        # DDP wants each parameter in every forward pass; the cache makes them one at a time
+        self.one_by_one = get_world_size() > 1 and isinstance(model[0], Router)
         if passage_vectors is not None:
             passage_vectors = functional.normalize(passage_vectors, dim=1)
         self.register_buffer("passage_vectors", passage_vectors, persistent=False)
@@ -223,7 +227,7 @@ class ListwiseDistillation(CachedLossMixin, nn.Module):  # type: ignore[misc]
 
     def _needs_cache(self, features: Sequence[dict[str, Tensor]]) -> bool:
         tokens = most(sum(given["input_ids"].numel() for given in features), features[0]["input_ids"].device)
-        return self.cacheable and tokens > self.mini_batch_num_tokens
+        return self.cacheable and (self.one_by_one or tokens > self.mini_batch_num_tokens)
 
 
 def _groups(features: dict[str, Any], padding: float) -> tuple[list[dict[str, Any]], Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,15 @@ from pydantic import BaseModel, ValidationError
 from densespec.errors import InputError
 
 Config = TypeVar("Config", bound=BaseModel)
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml is ten times faster
+    """Reads ``3e-5`` as a number, as DVC does and YAML 1.2 says."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def load_section(section: str, model: type[Config], domain: str, root: Path = Path()) -> Config:
@@ -72,7 +82,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: missing, malformed, or not a mapping.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except OSError as error:
         raise InputError(
             path,

@@ -92,7 +92,7 @@ def load_causal(
         decoder, weights = AutoModelForCausalLM.from_pretrained(
             location, **source, **model_options(dtype, attention), output_loading_info=True
         )
-    require_weights(section, model, weights["missing_keys"])
+    require_weights(section, model, decoder, weights["missing_keys"])
     accepted = set(inspect.signature(decoder.forward).parameters)
     if (layer is not None) != ("cutoff_layers" in accepted):
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from densespec.errors import InputError
 from densespec.retrieval.student import student_fingerprint
-from densespec.teaching.loading import loading, model_options, precision, replicas, require_weights
+from densespec.teaching.loading import loading, model_options, precision, replicas
 from densespec.teaching.pairs import PairModel, Tokens
 
 if TYPE_CHECKING:
@@ -49,16 +49,17 @@ def load_cross_encoder(
             label that does not fit the model, or nothing to compile with.
     """
     from sentence_transformers import CrossEncoder
-    from transformers import AutoConfig
 
     section = "score.cross_encoder"
     with loading(section, model, revision, remote_code=trust_remote_code) as location:
-        config = AutoConfig.from_pretrained(
-            location, revision=revision, trust_remote_code=trust_remote_code
-        )
-        kind = str((config.architectures or [""])[0])
-        if not kind.endswith(("ForSequenceClassification", "ForCausalLM")) and not trust_remote_code:
-            require_weights(section, model, [f"the classifier ({kind or 'no architecture'})"])
+        kind = _architecture(location, revision)
+        if kind.endswith(("Model", "ForMaskedLM", "ForPreTraining")):  # the library would draw a classifier
+            raise InputError(
+                f"params.yaml: {section}.model = {model}",
+                expected="a cross-encoder, with the weights of its classifier",
+                found=f"{kind}, an encoder without one",
+                remedy="take a reranker of this kind, or train one from it (teacher_finetune.model)",
+            )
         encoder = CrossEncoder(
             location,
             revision=revision,
@@ -106,6 +107,17 @@ def load_cross_encoder(
         score,
         [student_fingerprint(model, revision), max_tokens, label, str(precision(dtype)), attention],
     )
+
+
+def _architecture(location: str, revision: str | None) -> str:
+    """Class of the model in its configuration; empty where that names none, or there is none (adapters)."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
+        return str((config.architectures or [""])[0])
+    except (OSError, ValueError):  # a model that cannot be loaded says so itself
+        return ""
 
 
 def relevance(outputs: torch.Tensor, label: int | str | None) -> torch.Tensor:

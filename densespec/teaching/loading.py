@@ -82,17 +82,19 @@ def loading(section: str, model: str, revision: str | None, *, remote_code: bool
         ) from None
 
 
-def require_weights(section: str, model: str, missing: Collection[str]) -> None:
+def require_weights(section: str, model: str, loaded: nn.Module, lacking: Collection[str]) -> None:
     """Refuse a model without some of its weights, which the library draws at random.
 
     Args:
         section: such as ``score.seq2seq``.
         model: folder or hub id.
-        missing: names of weights that its file lacks.
+        loaded: what came of it.
+        lacking: what its file lacks, buffers that are computed included.
 
     Raises:
-        InputError: some are missing.
+        InputError: weights are missing.
     """
+    missing = {name for name, _ in loaded.named_parameters()} & set(lacking)
     if missing:
         raise InputError(
             f"params.yaml: {section}.model = {model}",

@@ -66,7 +66,7 @@ def load_seq2seq(
         t5, weights = AutoModelForSeq2SeqLM.from_pretrained(
             location, **source, **model_options(dtype, attention), output_loading_info=True
         )
-    require_weights(section, model, weights["missing_keys"])
+    require_weights(section, model, t5, weights["missing_keys"])
     chosen = choose_template(
         section, model, STYLES, style=style, template=template, instruction="",
         positive=positive, negative=negative,

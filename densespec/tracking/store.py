@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 SECRET_VALUES = re.compile(
-    r"(?i)\b([\w-]*(?:token|password|pwd|secret|signature|sig|api[_-]?key|access[_-]?key))=[^&\s'\"]+"
+    r"(?i)(?<![\w-])([\w-]*(?:token|password|pwd|secret|signature|sig|api[_-]?key|access[_-]?key))=[^&\s'\"]+"
 )
 SECRET_VARIABLES = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "DATABRICKS_TOKEN")
 

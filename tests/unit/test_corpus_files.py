@@ -50,6 +50,8 @@ def test_quotes_in_a_tsv_may_be_plain_characters(tmp_path: Path) -> None:
     assert [row["text"] for row in rows(path)] == ['"Hello" he said', '5" nails']
     path = written(tmp_path / "b.tsv", 'id\ttext\n1\t"Hello opened\n2\tmiddle one\n3\tends here"\n')
     assert [row["text"] for row in rows(path)] == ['"Hello opened', "middle one", 'ends here"']
+    path = written(tmp_path / "d.tsv", 'text\n"First line\nsecond line"\nAnother\n')
+    assert [row["text"] for row in rows(path)] == ["First line\nsecond line", "Another"]
     path = written(tmp_path / "c.tsv", 'id\ttext\n1\t"Two\nlines"\n2\tone\n')
     assert [row["text"] for row in rows(path)] == ["Two\nlines", "one"]
 
@@ -162,6 +164,8 @@ def test_queries(tmp_path: Path, name: str, text: str, expected: list[dict]) -> 
         ("| a | b |\n|---|---|\n", "", "| a | b |\n|---|---|"),
         ("---\n---\n# Wings\n\nOne.\n\n---\n\nTwo.", "Wings", "One.\n\n---\n\nTwo."),
         ("---\n# a comment\n\ntitle: Wings\n---\nLift.", "Wings", "Lift."),
+        ("---\n$schema: x\n'@type': y\ntitle: Wings\n---\nLift.", "Wings", "Lift."),
+        ("---\n<!-- x -->\ntitle (en): Lift\ntitle: Wings\n---\nLift.", "Wings", "Lift."),
         ("---\n\nOpens with a rule.\n\n---\n\nTwo.", "", "---\n\nOpens with a rule.\n\n---\n\nTwo."),
     ],
 )

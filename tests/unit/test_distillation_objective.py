@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from densespec.distillation import objective
 from densespec.distillation.loss import distillation_loss
 from densespec.distillation.objective import ListCollator, ListwiseDistillation, TrainingLists
+from densespec.distillation.saving import save_student
 from densespec.distillation.temperature import matching_temperature, mean_entropy, temperatures_of
 from densespec.retrieval.student import load_student
 
@@ -314,3 +316,14 @@ def test_an_entropy_out_of_reach_gives_an_end_of_the_range():
     assert matching_temperature(lists, 5.0) == pytest.approx(1e3)
     assert matching_temperature(lists, -1.0) == pytest.approx(1e-4)
     assert matching_temperature([np.zeros(3)], 0.5) == pytest.approx(1e-4)
+
+
+def test_the_encoders_of_a_router_go_one_at_a_time_in_several_processes(model, tmp_path, monkeypatch):
+    """DDP stops at passes over parameters that have nothing in common; the cache makes one at a time."""
+    save_student(tmp_path, model, model, "query", "tiny")
+    for student, processes, cached in ((load_student(str(tmp_path)), 1, False), (model, 2, False),
+                                       (load_student(str(tmp_path)), 2, True)):  # fmt: skip
+        monkeypatch.setattr(objective, "get_world_size", lambda count=processes: count)
+        batch = ListCollator(student, LISTS, PASSAGES, 64)([{"list": 0}, {"list": 1}])
+        loss = ListwiseDistillation(student, LISTS, None, 10**6, TERMS)
+        assert loss._needs_cache(features(batch, "query", "document")) == cached

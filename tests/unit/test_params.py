@@ -224,3 +224,12 @@ def test_a_training_without_any_loss_is_refused():
     values = yaml.safe_load((ROOT / "params.yaml").read_text())["distill"]
     with pytest.raises(ValueError, match="both 0"):
         DistillConfig.model_validate(values | {"kl_weight": 0.0, "infonce_weight": 0.0})
+
+
+def test_numbers_are_read_as_dvc_does_and_hashes_as_text(tmp_path):
+    numbers = "a: 3e-5, b: 1e3, c: -2.5E+2, d: 3.0e-5, e: 12"
+    (tmp_path / "a.yaml").write_text(f"{{{numbers}, f: 1e, g: e5, h: '3e-5', i: 0968e5468e, j: 1e5f}}")
+    assert read_yaml(tmp_path / "a.yaml") == {
+        "a": 3e-5, "b": 1e3, "c": -250.0, "d": 3e-5, "e": 12, "f": "1e", "g": "e5", "h": "3e-5",
+        "i": "0968e5468e", "j": "1e5f",
+    }  # fmt: skip

@@ -68,7 +68,7 @@ def test_a_model_without_the_weights_of_its_kind_is_refused(tmp_path):
         whole = AutoModel.from_pretrained(bare[kind])
         (whole.encoder if kind == "seq2seq" else whole).save_pretrained(bare[kind])
     for kind, (_, load, options) in MADE.items():
-        with pytest.raises(InputError, match=r"with all weights\n +found: +none for ") as caught:
+        with pytest.raises(InputError, match=r"expected: a (model|cross-encoder).*weights") as caught:
             load(str(bare[kind]), **options)
         assert str(bare[kind]) in str(caught.value)
 

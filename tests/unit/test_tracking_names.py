@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
 from densespec.tracking.flat import (
@@ -14,7 +13,6 @@ from densespec.tracking.flat import (
     metric_name,
     stage_section,
 )
-from densespec.tracking.snapshot import Loader
 from densespec.tracking.store import sqlite_file, tracking_uri, without_secrets
 
 
@@ -101,9 +99,3 @@ def test_an_own_server_wins(monkeypatch, tmp_path):
     assert sqlite_file("http://host") is None
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert sqlite_file(tracking_uri(tmp_path)) == tmp_path / "mlflow.db"
-
-
-def test_numbers_are_read_as_dvc_writes_them_to_its_lock():
-    text = "{a: 3e-5, b: 1e3, c: -2.5E+2, d: 3.0e-5, e: 12, f: 1e, g: e5, h: '3e-5'}"
-    found = yaml.load(text, Loader=Loader)
-    assert found == {"a": 3e-5, "b": 1e3, "c": -250.0, "d": 3e-5, "e": 12, "f": "1e", "g": "e5", "h": "3e-5"}
