@@ -54,8 +54,9 @@ def test_weighted_fusion_is_a_sum_of_scaled_scores(weighted, normalise, random):
     for row in sorted({row for ranking in rankings for row in ranking}):
         total = 0.0
         for ranking, values, weight in zip(rankings, scores, weights, strict=True):
-            if len(set(values)) < 2:
-                continue  # a list that prefers nothing adds nothing
+            if len(set(values)) < 2:  # a list that prefers none of its passages says which they are
+                total += weight * (row in ranking)
+                continue
             mean = sum(values) / len(values)
             deviation = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
             low, span = (values[-1], values[0] - values[-1]) if normalise == "min-max" else (mean, deviation)
