@@ -44,13 +44,13 @@ def setting(**changes) -> Setting:
     return Setting(**{**values, **changes})
 
 
-def writer(texts):
+def writer(texts, prompt="test/1", cut=False):
     """A writer that says the given texts: passage id → list of queries."""
 
     def write(passages, kind, setting):
         for passage in passages:
             for text in texts.get(passage.id, ()):
-                yield Written(passage, text, "test/1", "test")
+                yield Written(passage, text, prompt, "test", cut=cut)
 
     return write
 
@@ -102,11 +102,7 @@ def test_a_query_that_the_longest_answer_cut_is_dropped_and_one_above_the_cut_is
         "p1": "What is at one?\n\nThis question asks",
         "p2": "<think>The passage tells of",
     }
-
-    def first(passages, kind, setting):
-        for passage in passages:
-            yield Written(passage, answers[passage.id], "test/1", "test", cut=True)
-
+    first = writer({name: [answer] for name, answer in answers.items()}, cut=True)
     second = writer({"p0": ["How often may a client resend a request before it gives up?"]})
     outcome = write_queries(PASSAGES[:3], "question", {"a": first, "b": second}, setting(), limits={})
     assert [(q.text, q.writer) for q in outcome.queries] == [
@@ -162,17 +158,12 @@ def test_what_people_wrote_is_left_as_it_is():
         "p1": "Unfortunately I lost the wifi password",
         "p2": "Query: which passage of the law",
     }
-
-    def labelled(passages, kind, setting):
-        for passage in passages[:3]:
-            yield Written(passage, texts[passage.id], LABELLED_PROMPT, "human")
-
+    said = {name: [text] for name, text in texts.items()}
+    labelled = writer(said, LABELLED_PROMPT)
     outcome = write_queries(PASSAGES, "question", {"recorded": labelled}, setting(), {})
     assert [query.text for query in outcome.queries] == [" ".join(text.split()) for text in texts.values()]
     assert not any(outcome.dropped.values()) and outcome.tidied == outcome.preambles == 0
-    by_model = write_queries(
-        PASSAGES, "question", {"w": writer({name: [text] for name, text in texts.items()})}, setting(), {}
-    )
+    by_model = write_queries(PASSAGES, "question", {"w": writer(said)}, setting(), {})
     assert [query.text for query in by_model.queries] == [
         "After the update nothing works.", "which passage of the law"
     ]  # fmt: skip
