@@ -495,7 +495,7 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
         with the list length and temperatures of the default recipe.
     """
     from densespec.evaluation.measures import measure_run
-    from densespec.evaluation.runs import as_run, dense_lists, model_side
+    from densespec.evaluation.runs import as_run, dense_lists, model_note
     from densespec.io.arrays import read_array
     from densespec.retrieval.config import StudentConfig
     from densespec.retrieval.encoding import encode
@@ -519,7 +519,7 @@ def measure(domain: Domain, folder: Path | None) -> dict[str, Any]:
         fingerprint = domain.read("distill")["fingerprint"]
     shards = Path(domain.environment["DENSESPEC_SCRATCH"]) / "encode"
     passages = read_array(domain.clone / "data" / "candidates" / domain.name / "passage_embeddings.npy")
-    if folder is not None and model_side(folder) == "both":
+    if folder is not None and model_note(folder).side == "both":
         passages = encode(model, fingerprint, contents, shards, task="document", label="passages")
     texts = [questions[query_id] for query_id in ids] + lists.pop("text")
     vectors = encode(model, fingerprint, texts, shards, task="query", label="dev queries")

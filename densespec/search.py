@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,7 +103,7 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
     embeddings = _existing(root, f"data/candidates/{domain}/passage_embeddings.npy", domain)
     folder = _existing(root, f"models/{domain}/specialised", domain)
 
-    from densespec.evaluation.runs import model_side
+    from densespec.evaluation.runs import model_note
     from densespec.io.arrays import read_array
     from densespec.io.params import load_section
     from densespec.io.tables import passages_of, read_table
@@ -116,7 +117,8 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
     passages = passages_of(read_table(corpus))
     vectors = read_array(embeddings)
     quiet_libraries()
-    untuned = load_student(**config.model_dump())
+    with chdir(root):  # where a student named by its folder is looked up, as by the stages
+        untuned = load_student(**config.model_dump())
     dimension = untuned.get_embedding_dimension()
     if vectors.shape != (len(passages), dimension):
         raise InputError(
@@ -127,7 +129,7 @@ def search(domain: str, query: str, k: int, root: Path) -> Comparison:
         )
     specialised = load_student(str(folder), **config.of_trained())
     own = vectors
-    if model_side(folder) == "both":
+    if model_note(folder).side == "both":
         own = encode(
             specialised,
             student_fingerprint(str(folder)),

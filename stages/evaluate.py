@@ -27,9 +27,7 @@ from densespec.evaluation.runs import (
     fused_lists,
     judged_queries,
     lists_by_length,
-    model_dims,
-    model_losses,
-    model_side,
+    model_note,
     model_vectors,
     teacher_lists,
     written_lists,
@@ -86,13 +84,13 @@ def main() -> None:
     wanted = judged["test"] + judged["dev"]
     rows = [row_of[query_id] for query_id in wanted]
 
+    note = model_note(args.specialised)
     lists: dict[str, Lists] = {}
     if wanted:
         quiet_libraries()
         untuned = read_array(args.candidates / "passage_embeddings.npy")
         vectors = read_array(args.candidates / "query_embeddings.npy")[rows]
-        dims = model_dims(args.specialised)
-        lists |= lists_by_length("untuned", wanted, vectors, untuned, dims, config.depth)
+        lists |= lists_by_length("untuned", wanted, vectors, untuned, note.dims, config.depth)
         with locked_scratch("evaluate", args.domain):
             for row, folder in {"specialised": args.specialised, "control": args.control}.items():
                 if row == "control" and not (folder / NOTE).is_file():
@@ -102,7 +100,7 @@ def main() -> None:
                     folder, [queries[query_id].text for query_id in wanted], contents, untuned,
                     shards=scratch_root() / "encode", loading=student.of_trained(), label=row,
                 )  # fmt: skip
-                short = dims if row == "specialised" else ()
+                short = note.dims if row == "specialised" else ()
                 lists |= lists_by_length(row, wanted, *found_vectors, short, config.depth)
         lists["bm25"] = written_lists(args.candidates / "bm25.parquet")
         lists["hybrid"] = fused_lists(lists["untuned"], lists["bm25"], config.depth, config.fusion_k)
@@ -150,8 +148,8 @@ def main() -> None:
     writers = dict(zip(mined["query_id"], mined["writer"], strict=True))
     origin = Origin(
         student=student.model,
-        side=model_side(args.specialised),
-        losses=tuple(model_losses(args.specialised)),
+        side=note.side,
+        losses=note.losses,
         passages=len(contents),
         queries=Counter(trained["kind"]),
         writers=Counter(writers.get(query_id) or "user log" for query_id in trained["query_id"]),

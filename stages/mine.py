@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densespec.errors import run
+from densespec.errors import InputError, run
 from densespec.io.jsonl import read_jsonl, write_json
 from densespec.io.params import load_section, load_value
 from densespec.io.tables import passages_of, read_table, write_table
@@ -132,7 +132,11 @@ def main() -> None:
 
 
 def _queries(corpus: Path, generated: Path, kinds: list[str], use_log: bool) -> list[dict[str, str]]:
-    """All queries, train first, in a fixed order."""
+    """All queries, train first, in a fixed order.
+
+    Raises:
+        InputError: a judged query has the id of a training query.
+    """
     rows = []
     for kind in kinds:
         for _, row in read_jsonl(generated / kind / "queries.jsonl"):
@@ -140,7 +144,15 @@ def _queries(corpus: Path, generated: Path, kinds: list[str], use_log: bool) -> 
     if use_log:
         for _, row in read_jsonl(corpus / "log.jsonl"):
             rows.append({"query_id": row["id"], "text": row["text"], "kind": "log", "split": "train"})
+    trained = {row["query_id"] for row in rows}
     for _, row in read_jsonl(corpus / "queries.jsonl"):
+        if row["id"] in trained:
+            raise InputError(
+                f"{row['split']} query '{row['id']}'",
+                expected="an id that no training query has (those of a log begin with 'log-')",
+                found=f"two queries: '{row['text']}' and one to train with",
+                remedy="give it another id in the queries and judgements of densespec new-domain",
+            )
         rows.append({"query_id": row["id"], "text": row["text"], "kind": row["kind"], "split": row["split"]})
     return [{name: str(row.get(name, "")) for name in COLUMNS} for row in rows]
 

@@ -105,12 +105,25 @@ def named_passages(passages: Tensor, batch: ListBatch) -> tuple[Tensor, ListBatc
         batch: the lists. A passage known to answer a query and named by no list is left out.
     """
     named = batch.slots[batch.slots >= 0].unique()
-    place = torch.full((len(passages),), -1, dtype=torch.long, device=passages.device)
-    place[named] = torch.arange(len(named), device=passages.device)
+    ranks = torch.arange(len(named), device=named.device)
     slots, relevant = (
-        torch.where(given >= 0, place[given.clamp(min=0)], -1) for given in (batch.slots, batch.relevant)
+        renumbered(given, named, ranks, len(passages)) for given in (batch.slots, batch.relevant)
     )
     return passages[named], batch._replace(slots=slots, relevant=relevant)
+
+
+def renumbered(given: Tensor, old: Tensor, new: Tensor, count: int) -> Tensor:
+    """Numbers with ``new`` in place of ``old``, and -1 in place of all others.
+
+    Args:
+        given: int64, any shape, from -1 (none) to ``count`` - 1.
+        old: int64 (N,), each once.
+        new: int64 (N,).
+        count: of the numbers that ``given`` may hold.
+    """
+    table = given.new_full((count,), -1)
+    table[old] = new
+    return torch.where(given >= 0, table[given.clamp(min=0)], -1)
 
 
 def listwise_kl(

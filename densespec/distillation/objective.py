@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from densespec.distillation.loss import ListBatch, LossParts
+from densespec.distillation.loss import ListBatch, LossParts, renumbered
 from densespec.distillation.matryoshka import matryoshka_loss
 from densespec.distillation.sharing import gather, most, own_share, places
 from densespec.retrieval.encoding import prompt_for
@@ -118,9 +118,7 @@ class ListCollator:
         passages = torch.cat([slots, relevant], dim=1)
         if self.passages is not None:
             distinct = slots[slots >= 0].unique()
-            place = torch.full((len(self.passages),), -1, dtype=torch.long)
-            place[distinct] = places(len(distinct))
-            passages = torch.where(passages >= 0, place[passages.clamp(min=0)], -1)
+            passages = renumbered(passages, distinct, places(len(distinct)), len(self.passages))
             batch |= self._features("document", [self.passages[row] for row in distinct.tolist()])
         batch["label"] = torch.cat([numbers[:, None], queries[:, None], passages], dim=1)
         return batch

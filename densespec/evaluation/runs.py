@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,35 +51,26 @@ def judged_queries(qrels: Iterable[Qrel], mined: Iterable[str], source: Path) ->
     return judged
 
 
-def model_side(folder: Path) -> str:
-    """``query`` where passages are encoded by the untouched model, else ``both``.
+class ModelNote(NamedTuple):
+    """What the stage ``distill`` noted of its model.
+
+    Attributes:
+        side: ``query`` where passages are encoded by the untouched model, else ``both``.
+        dims: leading dimensions that it was trained to serve alone (``distill.matryoshka_dims``).
+        losses: terms of the loss that it was trained with: ``kl``, ``infonce`` or both.
+    """
+
+    side: str
+    dims: tuple[int, ...]
+    losses: tuple[str, ...]
+
+
+def model_note(folder: Path) -> ModelNote:
+    """The note of a model; without one, somebody else's, it is one whose sides were both trained.
 
     Raises:
         InputError: no model there.
     """
-    return str(_note(folder).get("side", "both"))
-
-
-def model_dims(folder: Path) -> list[int]:
-    """The leading dimensions that a model was trained to serve alone (``distill.matryoshka_dims``).
-
-    Raises:
-        InputError: no model there.
-    """
-    return list(_note(folder).get("dims", []))
-
-
-def model_losses(folder: Path) -> list[str]:
-    """Terms of the loss that a model was trained with: ``kl``, ``infonce`` or both.
-
-    Raises:
-        InputError: no model there.
-    """
-    return list(_note(folder).get("losses", ["kl", "infonce"]))
-
-
-def _note(folder: Path) -> dict[str, Any]:
-    """What the stage ``distill`` noted of its model; nothing of somebody else's."""
     if not folder.is_dir():
         raise InputError(
             folder,
@@ -87,8 +78,13 @@ def _note(folder: Path) -> dict[str, Any]:
             found="no such folder",
             remedy="`dvc pull` or `dvc repro` brings it",
         )
-    note = folder / NOTE
-    return dict(read_json(note)) if note.exists() else {}
+    file = folder / NOTE
+    note = read_json(file) if file.exists() else {}
+    return ModelNote(
+        side=note.get("side", "both"),
+        dims=tuple(note.get("dims", ())),
+        losses=tuple(note.get("losses", ("kl", "infonce"))),
+    )
 
 
 def model_vectors(
@@ -115,7 +111,7 @@ def model_vectors(
     Returns:
         Of the queries and of the passages, float32 (rows, dimension), length 1.
     """
-    side = model_side(folder)
+    side = model_note(folder).side
     model = load_student(str(folder), **loading)
     fingerprint = student_fingerprint(str(folder))
     passages = untuned_passages

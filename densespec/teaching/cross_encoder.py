@@ -9,7 +9,14 @@ import numpy as np
 
 from densespec.errors import InputError
 from densespec.retrieval.student import student_fingerprint
-from densespec.teaching.loading import loading, model_options, precision, replicas
+from densespec.teaching.loading import (
+    HEADLESS,
+    architecture,
+    loading,
+    model_options,
+    precision,
+    replicas,
+)
 from densespec.teaching.pairs import PairModel, Tokens
 
 if TYPE_CHECKING:
@@ -49,11 +56,16 @@ def load_cross_encoder(
             label that does not fit the model, or nothing to compile with.
     """
     from sentence_transformers import CrossEncoder
+    from transformers import AutoConfig
 
     section = "score.cross_encoder"
     with loading(section, model, revision, remote_code=trust_remote_code) as location:
-        kind = _architecture(location, revision)
-        if kind.endswith(("Model", "ForMaskedLM", "ForPreTraining")):  # the library would draw a classifier
+        try:
+            config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
+            kind = architecture(config)
+        except (OSError, ValueError):  # none, as beside an adapter, or of remote code: left to the library
+            kind = ""
+        if kind.endswith(HEADLESS):
             raise InputError(
                 f"params.yaml: {section}.model = {model}",
                 expected="a cross-encoder, with the weights of its classifier",
@@ -107,17 +119,6 @@ def load_cross_encoder(
         score,
         [student_fingerprint(model, revision), max_tokens, label, str(precision(dtype)), attention],
     )
-
-
-def _architecture(location: str, revision: str | None) -> str:
-    """Class of the model in its configuration; empty where that names none, or there is none (adapters)."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
-        return str((config.architectures or [""])[0])
-    except (OSError, ValueError):  # a model that cannot be loaded says so itself
-        return ""
 
 
 def relevance(outputs: torch.Tensor, label: int | str | None) -> torch.Tensor:

@@ -24,7 +24,7 @@ from densespec.runtime.training_log import Report, dev_curve
 from densespec.teaching.cross_encoder import keep_last_layer_exact
 from densespec.teaching.dev import DevLists
 from densespec.teaching.labels import Labelled, draw_negatives
-from densespec.teaching.loading import devices, loading, model_options
+from densespec.teaching.loading import HEADLESS, architecture, devices, loading, model_options
 
 Array = np.ndarray[Any, Any]
 SECTION = "teacher_finetune"
@@ -77,7 +77,7 @@ def starting_point(model: str, revision: str | None, max_tokens: int, seed: int)
     options = model_options("float32", "eager" if device == "cpu" else "auto")
     with loading(SECTION, model, revision, remote_code=False) as location, torch.random.fork_rng():
         config = AutoConfig.from_pretrained(location, revision=revision)
-        name = str((config.architectures or [""])[0])
+        name = architecture(config)
         if name.endswith("ForSequenceClassification") and config.num_labels != 1:
             raise InputError(
                 f"params.yaml: {SECTION}.model = {model}",
@@ -91,7 +91,7 @@ def starting_point(model: str, revision: str | None, max_tokens: int, seed: int)
             model_kwargs=options,
         )  # fmt: skip
     keep_last_layer_exact(encoder)
-    return encoder, not name.endswith(("ForSequenceClassification", "ForCausalLM"))
+    return encoder, not name or name.endswith(HEADLESS)
 
 
 def finetune(

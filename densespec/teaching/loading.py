@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 FINETUNED_NOTE = "densespec.json"
 #: Tokens per forward pass where params leave it open; on a CPU larger batches are slower.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
+#: Ends of the classes of encoders that nothing scores a pair with: of these the libraries draw a classifier.
+HEADLESS = ("Model", "ForMaskedLM", "ForPreTraining", "ForTokenClassification", "ForQuestionAnswering")
+
+
+def architecture(config: Any) -> str:
+    """Class of a model of transformers by its configuration; empty where that names none."""
+    return str((config.architectures or [""])[0])
 
 
 def devices() -> list[str]:

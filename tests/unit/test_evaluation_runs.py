@@ -15,7 +15,7 @@ from densespec.evaluation.runs import (
     dense_lists,
     fused_lists,
     judged_queries,
-    model_side,
+    model_note,
     teacher_lists,
 )
 from densespec.evaluation.summary import assess, kind_means, summarise
@@ -60,12 +60,13 @@ def test_judged_queries_need_something_to_find_and_must_be_mined():
         judged_queries(qrels, {"a"}, Path("test.tsv"))
 
 
-def test_side_of_a_model(tmp_path):
+def test_note_of_a_model(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        model_side(tmp_path / "absent")
-    assert model_side(tmp_path) == "both"  # somebody else's model: encode everything with it
-    (tmp_path / "densespec.json").write_text('{"side": "query"}')
-    assert model_side(tmp_path) == "query"
+        model_note(tmp_path / "absent")
+    # somebody else's model: encode everything with it
+    assert model_note(tmp_path) == ("both", (), ("kl", "infonce"))
+    (tmp_path / "densespec.json").write_text('{"side": "query", "dims": [8, 4], "losses": ["kl"]}')
+    assert model_note(tmp_path) == ("query", (8, 4), ("kl",))
 
 
 def test_leak_audit():

@@ -204,3 +204,9 @@ def test_a_long_round_trip_does_not_lengthen_the_lists_that_are_fused(domain, mo
     long, _ = mine(monkeypatch, depth=5, round_trip=30)
     judged = [n for n, split in enumerate(short["split"]) if split != "train"]
     assert judged and all(short["passages"][n] == long["passages"][n] for n in judged)
+
+
+def test_a_judged_query_with_the_id_of_a_training_query_is_refused(domain, monkeypatch):
+    write_jsonl(Path("corpus/log.jsonl"), [{"id": "t1", "text": QUERIES[1]}])
+    with pytest.raises(InputError, match="an id that no training query has"):
+        mine(monkeypatch)

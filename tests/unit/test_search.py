@@ -89,6 +89,18 @@ def test_rankings_are_those_of_the_models(repository, models, side):
     assert len(shards) == (side == "both")  # with side query the index is used as it is
 
 
+def test_a_student_named_by_a_folder_of_the_repository_is_found_from_anywhere(
+    repository, models, monkeypatch
+):
+    shutil.copytree(models / "query", "models/d/specialised")
+    before = search("d", "read a file line by line", 6, repository)
+    shutil.copytree(models / "untuned", "models/base")
+    student = "{model: models/base, precision: float32}"
+    Path("params.yaml").write_text(f"domain: d\nstudent: {student}\nevaluate: {{}}\n")
+    monkeypatch.chdir("conf")
+    assert search("d", "read a file line by line", 6, repository) == before
+
+
 def test_json_and_k(repository, models, capsys):
     shutil.copytree(models / "query", "models/d/specialised")
     cli.main(["search", "d", "lock of a thread", "-k", "2", "--json"])
