@@ -7,12 +7,16 @@ from collections.abc import Iterator
 
 from densespec.records import Passage
 
-# Chinese and Japanese are written without spaces: each of their characters counts as one word.
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+# Scripts without spaces between words: each character of Chinese and Japanese counts as one word, up to four
+# of Thai, Lao, Burmese or Khmer do.
+HAN_AND_KANA = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+SPELLED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+WORD = re.compile(rf"[{HAN_AND_KANA}]|[{SPELLED}]{{1,4}}|[^\s{HAN_AND_KANA}{SPELLED}]+")
+SPELLED_END = re.compile(rf"[{SPELLED}]$")
 BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
 
-PARAGRAPH, SENTENCE, INSIDE = 2, 1, 0
+PARAGRAPH, SENTENCE, INSIDE, TORN = 2, 1, 0, -1
 
 
 def chunk_passages(passages: list[Passage], words: int) -> list[Passage]:
@@ -36,8 +40,8 @@ def chunk_text(text: str, words: int) -> Iterator[str]:
     """Yield windows of at most ``words`` words.
 
     A window ends at the last paragraph border of its second half; without one at the last sentence
-    border there; without one after the last word that fits. The last window is kept from being a
-    scrap of a few words.
+    border there; without one after the last word that fits (of Thai and its like at the last space). The
+    last window is kept from being a scrap of a few words.
     """
     spans = [match.span() for match in WORD.finditer(text)]
     begin = 0
@@ -59,4 +63,6 @@ def _border(text: str, spans: list[tuple[int, int]], end: int) -> int:
     gap = text[stop : spans[end][0]]
     if BLANK_LINE.search(gap):
         return PARAGRAPH
-    return SENTENCE if "\n" in gap or SENTENCE_END.search(text[start:stop]) else INSIDE
+    if "\n" in gap or SENTENCE_END.search(text[start:stop]):
+        return SENTENCE
+    return TORN if not gap and SPELLED_END.search(text[start:stop]) else INSIDE

@@ -22,7 +22,7 @@ from densespec.records import Passage, Qrel, Query
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=80)
 PROSE = st.lists(
     st.sampled_from(
-        ["alpha", "Beta.", "gamma!", "\n\n", "\n", " ", "  ", "日本", "語。", "naïve", "x2", "\t"]
+        ["alpha", "Beta.", "gamma!", "\n\n", "\n", " ", "  ", "日本", "語。", "naïve", "x2", "\t", "ไทยไทย"]
     ),
     max_size=60,
 ).map(" ".join)

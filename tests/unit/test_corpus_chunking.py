@@ -37,6 +37,15 @@ def test_text_without_spaces_is_cut_by_characters() -> None:
     assert "".join(parts) == "日本語。" * 30 and all(len(part) <= 40 for part in parts)
 
 
+def test_thai_counts_by_characters_and_is_cut_at_a_space() -> None:
+    clause = "สวัสดีชาวโลก"  # 12 characters: three words of four
+    text = " ".join([clause] * 20)
+    parts = list(chunk_text(text, 10))
+    assert " ".join(parts) == text
+    assert [len(part.split()) for part in parts] == [3] * 6 + [2]
+    assert all(len(part) <= 40 for part in chunk_text(clause * 20, 10)), "without a space it is cut anywhere"
+
+
 def test_parts_keep_the_title_and_number_from_zero() -> None:
     parts = chunk_passages([Passage("doc.md", "Title", words(25)), Passage("b", "", "short")], 10)
     assert [part.id for part in parts] == ["doc.md#0", "doc.md#1", "doc.md#2", "b#0"]
