@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from densespec.distillation.lora import add_adapter
 from densespec.distillation.objective import ListwiseDistillation
+from densespec.distillation.saving import save_student
 from densespec.distillation.training import train
 from densespec.retrieval.student import load_student, quiet_libraries
 from tests.tiny_models import PROMPTS, tiny_bi_encoder
@@ -49,7 +50,8 @@ class Killed(BaseException):
 
 
 ADAPTED, OVERLAPPING, STOPPED = "both, LoRA and checkpointing", "both, overlap", "query, early stop"
-CASES = ("query", "both", ADAPTED, OVERLAPPING, STOPPED)
+ROUTED = "both, encoders behind a Router"
+CASES = ("query", "both", ADAPTED, OVERLAPPING, STOPPED, ROUTED)
 #: What a case does otherwise. Dev losses at such a learning rate go up and down.
 CHANGES = {
     ADAPTED: {"gradient_checkpointing": True},
@@ -65,8 +67,8 @@ def trainings(folder, scratch, kill=False):
     for name in CASES:
         both, adapted = name.startswith("both"), name == ADAPTED
 
-        def student(adapted=adapted):
-            model = load_student(str(folder), device="cpu")
+        def student(adapted=adapted, routed=name == ROUTED):
+            model = load_student(str(folder.with_name("routed") if routed else folder), device="cpu")
             if adapted:
                 add_adapter(model, 4, seed=1, both=True)
             return model
@@ -121,7 +123,12 @@ def worker(rank, folder, scratch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     quiet_libraries()
-    return tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=PROMPTS)
+    folder = tiny_bi_encoder(tmp_path_factory.mktemp("model") / "tiny", prompts=PROMPTS)
+    routed = folder.with_name("routed")
+    routed.mkdir()
+    trained, untuned = (load_student(str(folder), device="cpu") for _ in range(2))
+    save_student(routed, trained, untuned, "query", "tiny")
+    return folder
 
 
 @pytest.fixture(scope="module")
