@@ -94,7 +94,11 @@ def main(args: argparse.Namespace) -> None:
     edited = with_values(text, values)
     write_text(params, edited)
     before, after = _written(text), _written(edited)
-    changes = [(".".join(keys), before[keys], after[keys]) for keys in values if before[keys] != after[keys]]
+    changes = [
+        (".".join(keys), " ".join(before[keys].split()), after[keys])  # a list may stand on several lines
+        for keys in values
+        if before[keys] != after[keys]
+    ]
     if changes:
         print("\n".join(table([("params.yaml", "before", "now"), *changes])))
     else:

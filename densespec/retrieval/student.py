@@ -198,20 +198,34 @@ def _limit_tokens(student: SentenceTransformer, max_tokens: int, section: str) -
     for module in routes:
         if isinstance(module, StaticEmbedding):
             continue
-        encoder = getattr(module, "auto_model", None)
-        positions = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
-        table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)
-        if positions and padding is not None:  # RoBERTa and its kin count positions from behind it
-            positions -= padding + 1
-        if positions and max_tokens > positions:
-            raise InputError(
-                f"params.yaml: {section}.max_tokens",
-                expected=f"at most {positions}, the positions that the model has",
-                found=str(max_tokens),
-                remedy="lower it, or null for the model's own limit",
-            )
+        require_positions(getattr(module, "auto_model", None), max_tokens, section)
         module.max_seq_length = max_tokens
+
+
+def require_positions(encoder: Any, max_tokens: int, section: str) -> None:
+    """Refuse more tokens than an encoder of transformers has positions.
+
+    Args:
+        encoder: with or without a head.
+        max_tokens: longest text.
+        section: of params, for messages.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    positions = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+    bare = getattr(encoder, "base_model", encoder)
+    table = getattr(getattr(bare, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    if positions and padding is not None:  # RoBERTa and its kin count positions from behind it
+        positions -= padding + 1
+    if positions and max_tokens > positions:
+        raise InputError(
+            f"params.yaml: {section}.max_tokens",
+            expected=f"at most {positions}, the positions that the model has",
+            found=str(max_tokens),
+            remedy="lower it",
+        )
 
 
 def for_device(device: torch.device, precision: str, batch_tokens: int | None) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from densespec.retrieval.student import student_fingerprint
 from densespec.teaching.generative import margin, narrow_head
 from densespec.teaching.loading import loading, model_options, precision, replicas, require_weights
 from densespec.teaching.pairs import PairModel, Tokens
-from densespec.teaching.templates import Template, choose_template, token_id, tokenise
+from densespec.teaching.templates import Template, choose_template, score_tokens, tokenise
 
 Array = np.ndarray[Any, Any]
 #: As the model cards of Qwen3-Reranker and of bge-reranker-v2-gemma and -minicpm say.
@@ -36,8 +37,11 @@ STYLES = {
         instruction="Given a query A and a passage B, determine whether the passage contains an answer to "
         "the query by providing a prediction of either 'Yes' or 'No'.",
         begin=True,
+        as_text=True,
     ),
 }
+#: Models of a like name that no style is for.
+OTHERWISE_ASKED = "bge-reranker-v2.5"
 #: Fewer tokens in common are not worth a forward pass of their own.
 LEAST_PREFIX = 8
 
@@ -70,8 +74,7 @@ def load_causal(
         template: text of one's own with ``{query}`` and ``{passage}``; empty = the style's.
         positive: token of one's own whose logit is the score; empty = the style's tokens.
         negative: token whose logit is subtracted; empty = none. Counts beside ``positive`` only.
-        layer: stop at this layer, for models whose code takes ``cutoff_layers``, such as
-            bge-reranker-v2-minicpm-layerwise.
+        layer: stop at this layer, for models whose code takes ``cutoff_layers``.
         share_prefix: compute what a batch's pairs begin with (instruction and query) once.
         dtype: ``auto``, ``float32`` or ``bfloat16``; logits are computed in float32 in any case, but for
             those of a ``layer``, which the model's own code computes.
@@ -86,6 +89,13 @@ def load_causal(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     section = "score.causal"
+    if OTHERWISE_ASKED in model.lower():
+        raise InputError(
+            f"params.yaml: {section}.model = {model}",
+            expected="bge-reranker-v2-gemma or another of this family",
+            found=f"{OTHERWISE_ASKED}, which is asked in another way and merges tokens between its layers",
+            remedy="take another reranker",
+        )
     with loading(section, model, revision, remote_code=trust_remote_code) as location:
         source: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(location, **source)
@@ -106,14 +116,16 @@ def load_causal(
         section, model, STYLES, style=style, template=template, instruction=instruction,
         positive=positive, negative=negative,
     )  # fmt: skip
-    tokens_of = [token_id(tokenizer, token, section) for token in (chosen.positive, chosen.negative) if token]
+    possible = {"logits_to_keep": 1, "use_cache": False, "cutoff_layers": [layer]}
+    options = {name: value for name, value in possible.items() if name in accepted}
+    tokens_of = score_tokens(tokenizer, chosen, section)
     if layer is None:  # a layer's head gives one number per position
         narrow_head(decoder, tokens_of)
+    else:
+        _try_layer(decoder, options, section)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     shares = share_prefix and not compile and attention in ("auto", "sdpa", "eager") and _sees_all(decoder)
-    options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-    options |= {"use_cache": False} if layer is None else {"cutoff_layers": [layer]}
 
     def score(replica: Any, tokens: Sequence[Tokens]) -> Array:
         import torch
@@ -144,6 +156,32 @@ def load_causal(
         ],
         by_query=shares,
     )  # fmt: skip
+
+
+def _try_layer(decoder: Any, options: dict[str, Any], section: str) -> None:
+    """One short forward pass: code of a model's own may know neither the layer nor the installed library.
+
+    Raises:
+        InputError: it fails, or what comes out is no number.
+    """
+    import torch
+
+    ids = torch.tensor([[0, 1, 2]])
+    try:
+        with torch.inference_mode():
+            outputs = decoder(input_ids=ids, attention_mask=ids.new_ones(ids.shape), **options)
+        found = "" if outputs[0][-1].isfinite().all() else "scores that are no numbers"
+    except Exception as error:  # whatever foreign code raises
+        found = f"{type(error).__name__}: {error}"
+    if found:
+        raise InputError(
+            f"params.yaml: {section}.layer = {options['cutoff_layers'][0]}",
+            expected="a layer that the model can stop at, and code of its own that runs with transformers "
+            f"{version('transformers')}",
+            found=found.splitlines()[0],
+            remedy="set a layer that its card names; code written for an older transformers needs a newer "
+            "revision, or another reranker",
+        )
 
 
 def common_prefix(tokens: Sequence[Tokens]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from densespec.errors import InputError
-from densespec.retrieval.student import student_fingerprint
+from densespec.retrieval.student import require_positions, student_fingerprint
 from densespec.teaching.loading import (
     HEADLESS,
     architecture,
@@ -52,8 +52,8 @@ def load_cross_encoder(
         trust_remote_code: run code that comes with the model.
 
     Raises:
-        InputError: no model named, it cannot be had, remote code without a pinned revision, a
-            label that does not fit the model, or nothing to compile with.
+        InputError: no model named, it cannot be had, remote code without a pinned revision, more
+            tokens than it has positions, a label that does not fit it, or nothing to compile with.
     """
     from sentence_transformers import CrossEncoder
     from transformers import AutoConfig
@@ -80,6 +80,7 @@ def load_cross_encoder(
             trust_remote_code=trust_remote_code,
             model_kwargs=model_options(dtype, attention),
         )
+    require_positions(encoder[0].model, max_tokens, section)
     labels = encoder.num_labels
     known = label is None if labels == 1 else label == EXPECTED or label in range(labels)
     if not known:

@@ -17,6 +17,7 @@ from transformers import AutoConfig, EarlyStoppingCallback
 
 from densespec.errors import InputError
 from densespec.io.jsonl import read_json, write_json
+from densespec.retrieval.student import require_positions
 from densespec.runtime.checkpoints import MarkComplete, is_finished, last_complete
 from densespec.runtime.progress import say
 from densespec.runtime.training_arguments import shared_arguments
@@ -70,7 +71,7 @@ def starting_point(model: str, revision: str | None, max_tokens: int, seed: int)
         The model, and whether its head is random.
 
     Raises:
-        InputError: it cannot be had, or it has several labels.
+        InputError: it cannot be had, it has several labels, or fewer positions than ``max_tokens``.
     """
     device = devices()[0]
     # PyTorch's fused attention trains slowly on a CPU (densespec.distillation.attention)
@@ -90,6 +91,7 @@ def starting_point(model: str, revision: str | None, max_tokens: int, seed: int)
             location, revision=revision, device=device, num_labels=1, max_length=max_tokens,
             model_kwargs=options,
         )  # fmt: skip
+    require_positions(encoder[0].model, max_tokens, SECTION)
     keep_last_layer_exact(encoder)
     return encoder, not name or name.endswith(HEADLESS)
 

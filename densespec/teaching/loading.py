@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from densespec.errors import InputError
@@ -79,13 +80,23 @@ def loading(section: str, model: str, revision: str | None, *, remote_code: bool
     require_pinned(section, revision, remote_code)
     try:
         yield model_location(model)
-    except (OSError, ValueError, ImportError) as error:
+    except (ImportError, AttributeError, KeyError, TypeError, OSError, ValueError) as error:
+        expected = "a model of this kind with safetensors weights"
+        remedy = (
+            "check id, revision and attention; without network give a folder; weights in another "
+            "format: save_pretrained of transformers writes safetensors"
+        )
+        if not isinstance(error, OSError | ValueError):
+            if remote_code:  # which is written for one version of the library
+                expected = f"code of the model's own that runs with transformers {version('transformers')}"
+                remedy = "take a revision made for this version, or a model that transformers has code for"
+            elif not isinstance(error, ImportError):
+                raise
         raise InputError(
             f"params.yaml: {section}.model = {model}",
-            expected="a model of this kind with safetensors weights",
-            found=str(error).strip().splitlines()[0],
-            remedy="check id, revision and attention; without network give a folder; weights in another "
-            "format: save_pretrained of transformers writes safetensors",
+            expected=expected,
+            found=(str(error).strip() or repr(error)).splitlines()[0],
+            remedy=remedy,
         ) from None
 
 
@@ -131,7 +142,9 @@ def replicas(model: nn.Module, section: str, *, compile: bool) -> list[Any]:
             found="no such program",
             remedy="install it, or set compile to false",
         )
-    copies = [model.to(first), *(copy.deepcopy(model).to(device) for device in others)]
+    # copied before the model moves: the first device may have no room for two
+    further = [copy.deepcopy(model).to(device) for device in others]
+    copies = [model.to(first), *further]
     if compile:
         for one in copies:
             one.compile(dynamic=True)

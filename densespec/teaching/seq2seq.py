@@ -11,7 +11,7 @@ from densespec.retrieval.student import student_fingerprint
 from densespec.teaching.generative import margin, narrow_head
 from densespec.teaching.loading import loading, model_options, precision, replicas, require_weights
 from densespec.teaching.pairs import PairModel, Tokens
-from densespec.teaching.templates import Template, choose_template, token_id, tokenise
+from densespec.teaching.templates import Template, choose_template, score_tokens, tokenise
 
 Array = np.ndarray[Any, Any]
 #: Zhuang et al., "RankT5", SIGIR 2023; Nogueira et al., "Document Ranking with a Pretrained
@@ -71,9 +71,7 @@ def load_seq2seq(
         section, model, STYLES, style=style, template=template, instruction="",
         positive=positive, negative=negative,
     )  # fmt: skip
-    narrow_head(
-        t5, [token_id(tokenizer, token, section) for token in (chosen.positive, chosen.negative) if token]
-    )
+    narrow_head(t5, score_tokens(tokenizer, chosen, section))
     start = t5.config.decoder_start_token_id
 
     def score(replica: Any, tokens: Sequence[Tokens]) -> Array:

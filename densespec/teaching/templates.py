@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from densespec.errors import InputError
@@ -22,6 +23,8 @@ class Template(NamedTuple):
         instruction: stands for ``{instruction}``.
         special: let the tokenizer add its special tokens to a piece (needs a single piece).
         begin: begin with the tokenizer's token for it.
+        as_text: the tokens are what the tokenizer makes of their text, which for Llama's is ``▁Yes``, and not
+            the entries of its vocabulary by that name.
     """
 
     pieces: tuple[str, ...]
@@ -30,6 +33,7 @@ class Template(NamedTuple):
     instruction: str = ""
     special: bool = False
     begin: bool = False
+    as_text: bool = False
 
 
 def choose_template(
@@ -60,7 +64,7 @@ def choose_template(
             would do nothing.
     """
     if style == "auto":
-        style = next((name for name in styles if name in model.lower()), "")
+        style = _style_of(model, styles)
     if style not in styles and not (template and positive):
         raise InputError(
             f"params.yaml: {section}.style",
@@ -79,7 +83,7 @@ def choose_template(
     if template:
         chosen = chosen._replace(pieces=(template,), special=True, begin=False)
     if positive:
-        chosen = chosen._replace(positive=positive, negative=negative)
+        chosen = chosen._replace(positive=positive, negative=negative, as_text=False)
     text = "".join(chosen.pieces)
     if text.count(QUERY) != 1 or text.count(PASSAGE) != 1:
         raise InputError(
@@ -99,14 +103,29 @@ def choose_template(
     return chosen._replace(pieces=tuple(piece.replace(INSTRUCTION, told) for piece in chosen.pieces))
 
 
-def token_id(tokenizer: Any, token: str, section: str) -> int:
-    """Number of a token: of that name, or the only one its text consists of.
+def _style_of(model: str, styles: Collection[str]) -> str:
+    """The family that the last part of a path which speaks of one speaks of; empty where it speaks of two."""
+    for part in reversed(Path(model).parts):
+        named = [name for name in styles if name in part.lower()]
+        if named:
+            return named[0] if len(named) == 1 else ""
+    return ""
+
+
+def score_tokens(tokenizer: Any, template: Template, section: str) -> list[int]:
+    """Numbers of a template's positive and, if it has one, negative token.
 
     Raises:
         InputError: the tokenizer has no such token.
     """
+    tokens = [token for token in (template.positive, template.negative) if token]
+    return [_token_id(tokenizer, token, section, as_text=template.as_text) for token in tokens]
+
+
+def _token_id(tokenizer: Any, token: str, section: str, *, as_text: bool) -> int:
+    """Number of a token: of that name (unless it is given as text), or the only one its text consists of."""
     vocabulary = tokenizer.get_vocab()
-    if token in vocabulary:
+    if token in vocabulary and not as_text:
         return int(vocabulary[token])
     ids = tokenizer(token, add_special_tokens=False)["input_ids"]
     if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:

@@ -258,6 +258,25 @@ def test_a_layer_needs_a_model_that_has_them_and_its_code_a_revision(layerwise, 
         load_causal(str(layerwise), layer=1, trust_remote_code=True)
 
 
+def test_code_of_a_models_own_that_does_not_run_is_one_error(layerwise):
+    """As the code of bge-reranker-v2-minicpm-layerwise, written for transformers 4, does not."""
+    options = {"revision": "read", "trust_remote_code": True}
+    with pytest.raises(InputError, match=r"score\.causal\.layer = 9(.|\n)*IndexError"):
+        load_causal(str(layerwise), layer=9, **options)
+    code = layerwise / "modeling_layerwise.py"
+    code.write_text(LAYERWISE.replace("[..., 0] for layer", "[..., 0] * float('nan') for layer"))
+    with pytest.raises(InputError, match="scores that are no numbers"):
+        load_causal(str(layerwise), layer=1, **options)
+    code.write_text("from transformers import of_the_past\n" + LAYERWISE)
+    with pytest.raises(InputError, match=r"runs with transformers 5(.|\n)*of_the_past"):
+        load_causal(str(layerwise), layer=1, **options)
+
+
+def test_a_model_of_a_like_name_that_is_asked_in_another_way_is_refused():
+    with pytest.raises(InputError, match="merges tokens"):
+        load_causal("BAAI/bge-reranker-v2.5-gemma2-lightweight")
+
+
 def test_prefixes_of_a_few_tokens_are_not_worth_it(qwen3, tmp_path, monkeypatch):
     model = load_causal(str(qwen3), style="bge-reranker")
     monkeypatch.setattr(module, "LEAST_PREFIX", 10**6)

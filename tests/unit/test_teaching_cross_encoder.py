@@ -133,3 +133,8 @@ def test_weights_that_are_not_safetensors_are_refused(folder, tmp_path):
     for place in (copy, tmp_path):
         with pytest.raises(InputError, match="safetensors"):
             load_cross_encoder(str(place))
+
+
+def test_more_tokens_than_positions_are_refused(folder):
+    with pytest.raises(InputError, match=r"score\.cross_encoder\.max_tokens(.|\n)*at most 512"):
+        load_cross_encoder(str(folder), max_tokens=513)

@@ -96,6 +96,15 @@ def test_every_device_has_a_model_of_its_own(teacher, monkeypatch):
     np.testing.assert_allclose(scores(model, 0), scores(model, 1), rtol=1e-5)
 
 
+def test_no_device_holds_two_models(teacher, monkeypatch):
+    moved = []
+    monkeypatch.setattr(loading, "devices", lambda: ["cpu", "cpu"])
+    monkeypatch.setattr(loading.copy, "deepcopy", lambda model: moved.append("copied") or model)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: moved.append("moved") or self)
+    loading.replicas(torch.nn.Linear(1, 1), "score.x", compile=False)
+    assert moved == ["copied", "moved", "moved"], "before anything is on a device"
+
+
 @pytest.mark.parametrize(
     ("device", "fast", "dtype", "expected"),
     [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tokenizers import Tokenizer, models, normalizers
+from transformers import PreTrainedTokenizerFast
 
 from densespec.errors import InputError
-from densespec.teaching.templates import Template, choose_template, token_id, tokenise
+from densespec.teaching.templates import Template, choose_template, score_tokens, tokenise
 from tests.tiny_models import tiny_decoder
 
 STYLES = {
@@ -77,6 +79,31 @@ def test_a_template_that_is_too_long_alone_is_refused(tokenizer):
 
 
 def test_tokens_of_the_score(tokenizer):
-    assert token_id(tokenizer, "yes", "score.x") == tokenizer.convert_tokens_to_ids("yes")
+    ids = tokenizer.convert_tokens_to_ids(["yes", "no"])
+    assert score_tokens(tokenizer, STYLES["family"], "score.x") == ids
+    assert score_tokens(tokenizer, Template((), "no"), "score.x") == ids[1:]
     with pytest.raises(InputError, match="single tokens"):
-        token_id(tokenizer, "neither of them", "score.x")
+        score_tokens(tokenizer, Template((), "neither of them"), "score.x")
+
+
+def test_a_token_given_as_text_is_what_the_tokenizer_makes_of_it():
+    """Llama's puts a space before text; the vocabulary has both."""
+    vocabulary = {"<unk>": 0, "▁": 1, "Yes": 2, "▁Yes": 3}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.normalizer = normalizers.Prepend("▁")
+    spaced = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
+    assert score_tokens(spaced, Template((), "Yes"), "score.x") == [2]
+    assert score_tokens(spaced, Template((), "Yes", as_text=True), "score.x") == [3]
+
+
+def test_the_last_part_of_a_path_tells_the_family():
+    styles = {"rankt5": STYLES["family"], "monot5": STYLES["family"]._replace(positive="true")}
+
+    def positive(model):
+        return choose_template("score.x", model, styles, **OWN).positive
+
+    assert positive("castorini/monot5-base") == "true"
+    assert positive("models/rankt5-against-monot5/MonoT5-base") == "true"
+    assert positive("models/monot5/checkpoint-3") == "true"
+    with pytest.raises(InputError, match=r"score\.x\.style"):
+        positive("models/rankt5-against-monot5")
