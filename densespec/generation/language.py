@@ -16,6 +16,9 @@ SHARED_SCRIPT = 0.25
 #: of its words ("Non-ASCII filenames in mail headers per RFC 2231" is not Italian), and more than twice as
 #: many as those of its own language; words of both are no sign of either.
 SIGNS, SIGNS_SHARE = 2, 0.25
+#: The same of English ones in a query for a passage in a language without such a list, whose own short words
+#: may look like them ("to", "do", "by" are Polish, too). A passage with such a share is English itself.
+ENGLISH_SIGNS, ENGLISH_SHARE, ENGLISH_PASSAGE = 4, 0.4, 0.15
 #: Primary subtags of BCP 47 → name of the list of stop words in bm25s.
 STOP_WORD_LISTS = {
     "da": "DANISH",
@@ -39,9 +42,9 @@ def wrong_language(query: str, passage: str, language: str) -> bool:
     """Is a query in another language than its passage?
 
     It is if hardly any of its letters are of the passage's scripts, or if function words of another
-    language, which its own language and the passage lack, prevail over those of its own. Where there is no
-    list of function words, script alone decides; a bag of content words passes in any language of the
-    script.
+    language, which its own language and the passage lack, prevail over those of its own. Of a language
+    without a list of function words only English is told, which models fall into; a bag of content words
+    passes in any language of the script.
 
     Args:
         query: to look at.
@@ -54,9 +57,12 @@ def wrong_language(query: str, passage: str, language: str) -> bool:
     if of_passage and shared < SHARED_SCRIPT * letters.total():
         return True
     lists, code = _function_words(), language.split("-")[0].lower()
-    if code not in lists:
-        return False
     words, context = set(tokens(query)), set(tokens(passage))
+    if code not in lists:
+        english = lists["en"]
+        if len(context & english) > ENGLISH_PASSAGE * len(context):
+            return False
+        return len((words & english) - context) >= max(ENGLISH_SIGNS, ENGLISH_SHARE * len(words))
     own, spoken = lists[code], max(lists.values(), key=lambda known: len(known & context))
     if len(spoken & context) > 2 * len(own & context):
         own = spoken

@@ -31,6 +31,13 @@ PREAMBLES = tuple(
         r"(?:q|answer|output|response)\s*:\s*",
         r"(?:frage|suchanfrage|titel|pregunta|consulta|título|pergunta|requête|titre|domanda|titolo|вопрос|"
         r"запрос|質問|クエリ|タイトル|问题|查询|标题|질문|검색어|제목)\s?[:：]\s*",
+        r"hier (?:ist|sind)\b[^:?]*(?:frage|titel|behauptung|stichwörter)\b[^:?]*:\s*",
+        r"voici\b[^:?]*\b(?:question|requête|titre|affirmation|mots-clés)\b[^:?]*:\s*",
+        r"aqu[íi] (?:está|tienes|vai)\b[^:?]*\b(?:pregunta|pergunta|consulta|título|afirma\w+)\b[^:?]*:\s*",
+        r"ecco\b[^:?]*\b(?:domanda|query|titolo|affermazione|parole chiave)\b[^:?]*:\s*",
+        r"вот\b[^:?]*(?:вопрос|запрос|заголовок|утверждение)\b[^:?]*:\s*",
+        r"以下[はが]?[^:：?？]*(?:質問|クエリ|タイトル|检索|问题|查询|标题)[^:：?？]*[:：]\s*",
+        r"다음은\b[^:?]*(?:질문|검색어|제목)[^:?]*:\s*",
     )
 )
 #: A JSON object on lines of its own.
@@ -62,10 +69,42 @@ REFUSAL = re.compile(
     | Please\ provide\b | (?:There\ is\ no|No)\ passage\b
     """
 )
+#: The same in German, French, Spanish, Portuguese, Italian, Russian, Japanese, Chinese and Korean.
+REFUSAL_ELSEWHERE = re.compile(
+    r"""(?x)
+    Es\ tut\ mir\ leid(?:[,.]|\ aber\b) | Als\ (?:KI|Sprachmodell)\b
+    | Leider\ (?:kann\ ich|enthält\ (?:der|dieser)\ Text)\b
+    | Ich\ kann\ (?:dabei|Ihnen|dir|diese)\b.*\bnicht\b
+    | (?:Je\ suis\ )?[Dd]ésolée?(?:[,.]|\ mais\b) | En\ tant\ qu['’](?:IA|assistant|intelligence)\b
+    | Malheureusement,?\ (?:je|le\ (?:texte|passage))\b
+    | Je\ ne\ (?:peux|suis)\ pas\ (?:vous|générer|en\ mesure)\b
+    | Lo\ siento(?:[,.]|\ pero\b) | Lamento(?:,|\ (?:no|não|mas)\b)
+    | Como\ (?:una?\ |um\ )?(?:IA|modelo\ de\ lengua\w+|modelo\ de\ lingua\w+)\b
+    | No\ puedo\ (?:ayudar|generar|proporcionar|escribir)\w*
+    | Desculpe(?:[,.]|\ mas\b) | Sinto\ muito(?:[,.]|\ mas\b)
+    | Não\ posso\ (?:ajudar|gerar|fornecer|escrever)\w*
+    | Mi\ dispiace(?:[,.]|\ ma\b) | Purtroppo,?\ (?:non\ posso|il\ testo)\b
+    | Non\ posso\ (?:aiutar|generare|fornire)\w*
+    | Извините(?:[,.]|\ но\b) | К\ сожалению,\ (?:я|текст)\b
+    | Я\ не\ могу\ (?:помочь|создать|предоставить)\b
+    | Как\ (?:ИИ|языковая\ модель)\b
+    | 申し訳(?:ありません|ございません) | すみませんが | お(?:答え|手伝い)できません
+    | (?:很|非常)?抱歉[，,。] | 对不起[，,。] | 我(?:无法|不能)(?:提供|生成|回答|帮助)
+    | 作为(?:一个)?(?:AI|人工智能|语言模型)
+    | 죄송(?:합니다|하지만)
+    """
+)
 #: Only somebody who has the passage can speak of it.
 MENTION = re.compile(
     r"\b(?:the|this) (?:given |provided |above |following )?(?:passage(?! of)|excerpt)\b"
     r"|\bthe (?:text|article|document|paragraph) (?:above|below)\b(?! \w)",
+    re.IGNORECASE,
+)
+MENTION_ELSEWHERE = re.compile(
+    r"\b(?:obige|vorliegende|vorstehende)[nrms]? (?:text|absatz|abschnitt|textabschnitt)e?s?\b"
+    r"|\b(?:texte|passage|paragraphe) ci-dessus\b|\btexto (?:anterior|de arriba|acima)\b"
+    r"|\btesto (?:sopra|precedente|riportato)\b|\b(?:выше)?привед[её]нн\w+ (?:текст|отрыв)\w*"
+    r"|上記の(?:文章|テキスト|文)|(?:上述|上面的?)(?:文本|文章|段落)|위(?:의)? (?:글|텍스트|본문|지문)",
     re.IGNORECASE,
 )
 
@@ -126,12 +165,14 @@ def _says_something(line: str) -> bool:
 
 
 def refused(query: str) -> bool:
-    """Is a tidied answer a refusal, or a remark on the passage, rather than a query? English ones only."""
-    return REFUSAL.match(query) is not None
+    """Is a tidied answer a refusal, or a remark on the passage, rather than a query?"""
+    return any(pattern.match(query) for pattern in (REFUSAL, REFUSAL_ELSEWHERE))
 
 
 def mentions_passage(query: str, passage: str) -> bool:
     """Does a query speak of "the passage", as no searcher would? Not if the passage has that very word."""
+    if MENTION_ELSEWHERE.search(query):
+        return not MENTION_ELSEWHERE.search(passage)
     found = MENTION.search(query)
     return found is not None and not re.search(r"passage|excerpt", passage, re.IGNORECASE)
 

@@ -7,7 +7,7 @@ import pytest
 from densespec.generation.filters import rejection
 from densespec.generation.language import script_counts, wrong_language
 from densespec.generation.prompt import SHARED
-from densespec.generation.tidying import find_query, refused
+from densespec.generation.tidying import find_query, mentions_passage, refused
 from densespec.generation.words import length
 from densespec.io.jsonl import read_jsonl
 from densespec.records import Passage
@@ -207,8 +207,74 @@ def test_refusals(answer):
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        "Es tut mir leid, aber ich kann dabei nicht helfen.",
+        "Ich kann diese Anfrage leider nicht beantworten.",
+        "Désolé, je ne peux pas vous aider.",
+        "Je suis désolée, mais le texte est vide.",
+        "Lo siento, no puedo ayudarte con eso.",
+        "Desculpe, não posso ajudar com isso.",
+        "Mi dispiace, ma non posso aiutarti.",
+        "К сожалению, я не могу составить вопрос.",
+        "申し訳ありませんが、お手伝いできません。",
+        "很抱歉，我无法回答。",
+        "我无法提供该内容。",
+        "죄송합니다, 도와드릴 수 없습니다.",
+    ],
+)
+def test_refusals_in_other_languages(answer):
+    assert refused(tidy(answer))
+
+
+@pytest.mark.parametrize(
+    ("answer", "query"),
+    [
+        ("Hier ist eine Frage: Wie lang ist der Fluss?", "Wie lang ist der Fluss?"),
+        ("Hier ist eine mögliche Suchanfrage:\nLänge des Flusses", "Länge des Flusses"),
+        ("Voici une question possible : Quelle est sa longueur ?", "Quelle est sa longueur ?"),
+        ("Aquí tienes una pregunta: ¿Cuánto mide el río?", "¿Cuánto mide el río?"),
+        ("Aqui está uma pergunta: Qual é o comprimento do rio?", "Qual é o comprimento do rio?"),
+        ("Ecco una domanda: Quanto è lungo il fiume?", "Quanto è lungo il fiume?"),
+        ("Вот вопрос: Какова длина реки?", "Какова длина реки?"),
+        ("以下は質問です：川の長さは？", "川の長さは？"),
+        ("以下是一个问题：河有多长？", "河有多长？"),
+        ("다음은 질문입니다: 강의 길이는?", "강의 길이는?"),
+    ],
+)
+def test_preambles_in_other_languages(answer, query):
+    assert tidy(answer) == query
+
+
+@pytest.mark.parametrize(
     "query",
     [
+        "Worum geht es in dem obigen Text?",
+        "Que dit le texte ci-dessus ?",
+        "¿De qué trata el texto anterior?",
+        "Di cosa parla il testo sopra?",
+        "О чём приведённый отрывок?",
+        "上記の文章の主題は何ですか",
+        "上述文本讲了什么",
+        "위 글의 주제는 무엇인가",
+    ],
+)
+def test_queries_that_speak_of_the_passage_in_other_languages(query):
+    assert mentions_passage(query, "Some text.")
+    assert not mentions_passage(query, f"Aufgabe: {query}"), "the passage has the words itself"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Es tut mir leid auf Englisch",
+        "lo siento significado",
+        "mi dispiace traduzione",
+        "Desculpe o transtorno significado",
+        "Hier ist der Link: Fehler im Browser",
+        "Вот это номер: кто звонил",
+        "текст песни",
+        "text über dem bild einfügen",
         "I can't create a title in my plot; what is missing?",
         "i cannot provide credentials to git",
         "I can't sleep after drinking coffee, why?",
@@ -226,7 +292,9 @@ def test_refusals(answer):
     ],
 )
 def test_what_only_looks_like_a_refusal(query):
-    assert not refused(tidy(query))
+    assert tidy(query) == query
+    assert not refused(query)
+    assert not mentions_passage(query, "Some text.") or "passage" in query
 
 
 @pytest.mark.parametrize(
@@ -321,6 +389,31 @@ def test_names_code_and_keywords_are_of_no_language():
     assert not wrong_language("wat is een huis", "Dom to budynek.", "pl"), "no list for Polish"
     code = "Pythonの list.sort() はリストを並べ替える。reverse=True で逆順になる。"
     assert not wrong_language("python list sort reverse", code, "ja")
+
+
+UNLISTED = {
+    "pl": (
+        "Wisła przepływa przez Kraków i Warszawę, a uchodzi do Bałtyku.",
+        "Jak to jest, że on nie ma pieniędzy, żeby pójść do domu by odpocząć?",
+    ),
+    "cs": ("Řeka protéká Prahou a ústí do Labe.", "Kdo by to do večera stihl, když on je na cestě a my ne?"),
+    "hu": ("A folyó átfolyik a városon.", "Hol van a ház, és mi is lehet be vagy ki no de ha az ember ír?"),
+    "fi": ("Joki virtaa kaupungin läpi.", "Miten joki on niin pitkä ja me emme tiedä sitä?"),
+    "id": ("Sungai itu mengalir melalui kota.", "Berapa panjang sungai itu dan di mana hulu sungai itu ada?"),
+    "vi": ("Con sông chảy qua thành phố.", "Con sông này dài bao nhiêu và nó bắt nguồn từ đâu do ai đo?"),
+}
+
+
+@pytest.mark.parametrize("language", UNLISTED)
+def test_english_for_a_passage_in_a_language_without_a_list(language):
+    passage, own = UNLISTED[language]
+    assert wrong_language("How long is the river that flows through the city of Krakow?", passage, language)
+    assert wrong_language("What does it take to be on the list of those who can vote?", passage, language)
+    assert not wrong_language(own, passage, language)
+    assert not wrong_language("to be or not to be", f"{passage} To be or not to be.", language)
+    assert not wrong_language("docker compose up", passage, language)
+    english = "The rent is due in May. It is paid to the agent by transfer."
+    assert not wrong_language("How long is it until they have to give the money back?", english, language)
 
 
 def test_a_corpus_in_another_language_than_params_say_is_not_thrown_away():
