@@ -17,7 +17,7 @@ SHARED_SCRIPT = 0.25
 #: many as those of its own language; words of both are no sign of either.
 SIGNS, SIGNS_SHARE = 2, 0.25
 #: The same of English ones in a query for a passage in a language without such a list, whose own short words
-#: may look like them ("to", "do", "by" are Polish, too). A passage with as many, that are such a share, is English.
+#: may look like them ("to", "do", "by" are Polish, too). A passage with as many, at such a share, is English.
 ENGLISH_SIGNS, ENGLISH_SHARE, ENGLISH_PASSAGE = 4, 0.4, 0.15
 #: Primary subtags of BCP 47 → name of the list of stop words in bm25s.
 STOP_WORD_LISTS = {
