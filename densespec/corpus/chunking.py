@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from densespec.records import Passage
 
 # Scripts without spaces between words: each character of Chinese and Japanese counts as one word, up to four
-# of Thai, Lao, Burmese or Khmer do.
+# of Thai, Lao, Burmese or Khmer do, with the marks that follow.
 HAN_AND_KANA = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 SPELLED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-WORD = re.compile(rf"[{HAN_AND_KANA}]|[{SPELLED}]{{1,4}}|[^\s{HAN_AND_KANA}{SPELLED}]+")
+MARKS = r"\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3"
+WORD = re.compile(rf"[{HAN_AND_KANA}]|[{SPELLED}]{{1,4}}[{MARKS}]*|[^\s{HAN_AND_KANA}{SPELLED}]+")
 SPELLED_END = re.compile(rf"[{SPELLED}]$")
 BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")

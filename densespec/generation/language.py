@@ -17,8 +17,11 @@ SHARED_SCRIPT = 0.25
 #: many as those of its own language; words of both are no sign of either.
 SIGNS, SIGNS_SHARE = 2, 0.25
 #: The same of English ones in a query for a passage in a language without such a list, whose own short words
-#: may look like them ("to", "do", "by" are Polish, too). A passage with as many, at such a share, is English.
-ENGLISH_SIGNS, ENGLISH_SHARE, ENGLISH_PASSAGE = 4, 0.4, 0.15
+#: may look like them ("to", "do", "by" are Polish, too). A passage of fewer words does not show its language,
+#: one with as many of them is English.
+ENGLISH_SIGNS, ENGLISH_SHARE, LEAST_PASSAGE = 4, 0.5, 8
+#: Languages whose function words are English ones too often.
+LIKE_ENGLISH = ("af", "fy", "sco")
 #: Primary subtags of BCP 47 → name of the list of stop words in bm25s.
 STOP_WORD_LISTS = {
     "da": "DANISH",
@@ -60,7 +63,7 @@ def wrong_language(query: str, passage: str, language: str) -> bool:
     words, context = set(tokens(query)), set(tokens(passage))
     if code not in lists:
         english = lists["en"]
-        if len(context & english) >= max(ENGLISH_SIGNS, ENGLISH_PASSAGE * len(context)):
+        if code in LIKE_ENGLISH or len(context) < LEAST_PASSAGE or len(context & english) >= ENGLISH_SIGNS:
             return False
         return len((words & english) - context) >= max(ENGLISH_SIGNS, ENGLISH_SHARE * len(words))
     own, spoken = lists[code], max(lists.values(), key=lambda known: len(known & context))

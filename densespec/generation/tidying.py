@@ -31,13 +31,17 @@ PREAMBLES = tuple(
         r"(?:q|answer|output|response)\s*:\s*",
         r"(?:frage|suchanfrage|titel|pregunta|consulta|título|pergunta|requête|titre|domanda|titolo|вопрос|"
         r"запрос|質問|クエリ|タイトル|问题|查询|标题|질문|검색어|제목)\s?[:：]\s*",
-        r"hier (?:ist|sind)\b[^:?]*(?:frage|titel|behauptung|stichwörter)\b[^:?]*:\s*",
-        r"voici\b[^:?]*\b(?:question|requête|titre|affirmation|mots-clés)\b[^:?]*:\s*",
-        r"aqu[íi] (?:está|tienes|vai)\b[^:?]*\b(?:pregunta|pergunta|consulta|título|afirma\w+)\b[^:?]*:\s*",
-        r"ecco\b[^:?]*\b(?:domanda|query|titolo|affermazione|parole chiave)\b[^:?]*:\s*",
-        r"вот\b[^:?]*(?:вопрос|запрос|заголовок|утверждение)\b[^:?]*:\s*",
-        r"以下[はが]?[^:：?？]*(?:質問|クエリ|タイトル|检索|问题|查询|标题)[^:：?？]*[:：]\s*",
-        r"다음은\b[^:?]*(?:질문|검색어|제목)[^:?]*:\s*",
+        r"hier (?:ist|sind) (?:eine?|die|der) (?:(?:mögliche|passende|geeignete)r? )?"
+        r"(?:(?:such|web)?(?:an)?frage|titel|behauptung|stichwörter)\s*:\s*",
+        r"voici (?:une?|la|le|les) (?:question|requête|titre|affirmation|mots-clés)"
+        r"(?: possible| pertinente?| de recherche)?\s*:\s*",
+        r"aquí (?:está|tienes) (?:una?|la|el) (?:posible )?(?:pregunta|consulta|título|afirmación)\s*:\s*",
+        r"aqui está (?:uma?|a|o) (?:possível )?(?:pergunta|consulta|título|afirmação)\s*:\s*",
+        r"ecco (?:una?|la|il) (?:possibile )?(?:domanda|query|titolo|affermazione)\s*:\s*",
+        r"вот (?:возможный |подходящий )?(?:вопрос|запрос|заголовок)\s*:\s*",
+        r"以下は(?:質問|クエリ|タイトル)です\s*[:：]\s*",
+        r"以下是(?:一个|一条)?(?:可能的)?(?:问题|查询|标题)\s*[:：]\s*",
+        r"다음은 (?:질문|검색어|제목)(?:입니다)?\s*[:：]\s*",
     )
 )
 #: A JSON object on lines of its own.
@@ -69,29 +73,29 @@ REFUSAL = re.compile(
     | Please\ provide\b | (?:There\ is\ no|No)\ passage\b
     """
 )
-#: The same in German, French, Spanish, Portuguese, Italian, Russian, Japanese, Chinese and Korean.
+#: The same in German, French, Spanish, Portuguese, Italian, Russian, Japanese, Chinese and Korean; only with
+#: what is refused: people search for "No puedo escribir en Word" and for "申し訳ございません 例文".
 REFUSAL_ELSEWHERE = re.compile(
     r"""(?x)
-    Es\ tut\ mir\ leid(?:[,.]|\ aber\b) | Als\ (?:KI|Sprachmodell)\b
-    | Leider\ (?:kann\ ich|enthält\ (?:der|dieser)\ Text)\b
-    | Ich\ kann\ (?:dabei|Ihnen|dir|diese)\b.*\bnicht\b
-    | (?:Je\ suis\ )?[Dd]ésolée?(?:[,.]|\ mais\b) | En\ tant\ qu['’](?:IA|assistant|intelligence)\b
-    | Malheureusement,?\ (?:je|le\ (?:texte|passage))\b
-    | Je\ ne\ (?:peux|suis)\ pas\ (?:vous|générer|en\ mesure)\b
-    | Lo\ siento(?:[,.]|\ pero\b) | Lamento(?:,|\ (?:no|não|mas)\b)
-    | Como\ (?:una?\ |um\ )?(?:IA|modelo\ de\ lengua\w+|modelo\ de\ lingua\w+)\b
-    | No\ puedo\ (?:ayudar|generar|proporcionar|escribir)\w*
-    | Desculpe(?:[,.]|\ mas\b) | Sinto\ muito(?:[,.]|\ mas\b)
-    | Não\ posso\ (?:ajudar|gerar|fornecer|escrever)\w*
-    | Mi\ dispiace(?:[,.]|\ ma\b) | Purtroppo,?\ (?:non\ posso|il\ testo)\b
-    | Non\ posso\ (?:aiutar|generare|fornire)\w*
-    | Извините(?:[,.]|\ но\b) | К\ сожалению,\ (?:я|текст)\b
-    | Я\ не\ могу\ (?:помочь|создать|предоставить)\b
-    | Как\ (?:ИИ|языковая\ модель)\b
-    | 申し訳(?:ありません|ございません) | すみませんが | お(?:答え|手伝い)できません
-    | (?:很|非常)?抱歉[，,。] | 对不起[，,。] | 我(?:无法|不能)(?:提供|生成|回答|帮助)
-    | 作为(?:一个)?(?:AI|人工智能|语言模型)
-    | 죄송(?:합니다|하지만)
+    Es\ tut\ mir\ leid,?\ (?:aber\ )?(?:ich\ kann|der\ Text)\b
+    | Als\ (?:KI|Sprachmodell)(?:-\w+)?,?\ (?:kann|darf|bin)\ ich\b
+    | (?:Leider\ kann\ ich|Ich\ kann)\ (?:(?:Ihnen\ |dir\ )?dabei
+        |(?:diese|keine)\ (?:Such)?(?:[Aa]n)?[Ff]rage)\b
+    | (?:Je\ suis\ )?[Dd]ésolée?,?\ (?:mais\ )?(?:je\ ne\ peux|le\ (?:texte|passage))\b
+    | En\ tant\ qu['’](?:IA|assistant|intelligence\ artificielle)[^,]{0,40},\ je\b
+    | Je\ ne\ peux\ pas\ (?:vous\ aider\b|(?:générer|créer)\ (?:de|une)\ (?:question|requête)\b)
+    | Lo\ siento,\ (?:pero\ )?no\ puedo\b | Como\ (?:una?\ )?(?:IA|modelo\ de\ lenguaje)\b[^,]{0,40},\ no\b
+    | No\ puedo\ (?:ayudar(?:te|le)\ con\b|(?:generar|escribir)\ una\ (?:pregunta|consulta)\b)
+    | (?:Desculpe|Sinto\ muito|Lamento),\ (?:mas\ )?não\ posso\b
+    | Como\ (?:uma?\ )?(?:IA|modelo\ de\ linguagem)\b[^,]{0,40},\ não\b
+    | Não\ posso\ (?:ajudar\ com\ iss|(?:gerar|escrever)\ uma\ (?:pergunta|consulta)\b)
+    | Mi\ dispiace,\ (?:ma\ )?non\ posso\b | Purtroppo\ non\ posso\ (?:aiutar|generare\ una\ domanda)
+    | (?:К\ сожалению|Извините),\ (?:но\ )?я\ не\ могу\ (?:составить|создать|помочь|ответить|предоставить)\b
+    | Как\ (?:ИИ|языковая\ модель),\ я\b | Я\ не\ могу\ помочь\ (?:с|вам)\b
+    | 申し訳(?:ありません|ございません)が?[、,。].*ません
+    | (?:很|非常)?(?:抱歉|对不起)[，,。]\s*我(?:无法|不能) | 我(?:无法|不能)(?:提供|回答)(?:该|此|这个|任何)
+    | 作为(?:一个|一名)?(?:AI|人工智能|语言模型)[^，,]{0,20}[，,]\s*我
+    | 죄송(?:합니다|하지만)[,.]?\ .*(?:수\ 없습니다|못합니다)
     """
 )
 #: Only somebody who has the passage can speak of it.
@@ -101,10 +105,12 @@ MENTION = re.compile(
     re.IGNORECASE,
 )
 MENTION_ELSEWHERE = re.compile(
-    r"\b(?:obige|vorliegende|vorstehende)[nrms]? (?:text|absatz|abschnitt|textabschnitt)e?s?\b"
-    r"|\b(?:texte|passage|paragraphe) ci-dessus\b|\btexto (?:anterior|de arriba|acima)\b"
-    r"|\btesto (?:sopra|precedente|riportato)\b|\b(?:выше)?привед[её]нн\w+ (?:текст|отрыв)\w*"
-    r"|上記の(?:文章|テキスト|文)|(?:上述|上面的?)(?:文本|文章|段落)|위(?:의)? (?:글|텍스트|본문|지문)",
+    r"\b(?:obige|vorliegende|vorstehende)[nrms]? (?:text|textabschnitt)e?s?\b"
+    r"|\b(?:le|du|ce|au) (?:texte|passage|paragraphe) ci-dessus\b"
+    r"|\bel texto de arriba(?=\W*\Z)|\bo texto acima(?=\W*\Z)|\btesto (?:sopra riportato|riportato sopra)\b"
+    r"|\bпривед[её]нн\w+ (?:выше )?(?:текст|отрыв)\w*"
+    r"|上記の(?:文章|テキスト|本文)|上述(?:文本|段落)|上面(?:的|这段)(?:文本|段落|文章)"
+    r"|(?<!\w)위(?:의)? (?:글|텍스트|본문|지문)(?=[은는이가을를의에]|\s|\Z)",
     re.IGNORECASE,
 )
 

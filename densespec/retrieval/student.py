@@ -213,13 +213,16 @@ def require_positions(encoder: Any, max_tokens: int, section: str) -> None:
     Raises:
         InputError: it has fewer.
     """
-    positions = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
+    config = getattr(encoder, "config", None)
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions or positions < 1 or not getattr(config, "position_biased_input", True):
+        return  # relative positions alone, as DeBERTa's and XLNet's
     bare = getattr(encoder, "base_model", encoder)
     table = getattr(getattr(bare, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
-    if positions and padding is not None:  # RoBERTa and its kin count positions from behind it
+    if padding is not None:  # RoBERTa and its kin count positions from behind it
         positions -= padding + 1
-    if positions and max_tokens > positions:
+    if max_tokens > positions:
         raise InputError(
             f"params.yaml: {section}.max_tokens",
             expected=f"at most {positions}, the positions that the model has",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def load_causal(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     section = "score.causal"
-    if OTHERWISE_ASKED in model.lower():
+    if OTHERWISE_ASKED in Path(model).name.lower():
         raise InputError(
             f"params.yaml: {section}.model = {model}",
             expected="bge-reranker-v2-gemma or another of this family",
@@ -121,11 +122,13 @@ def load_causal(
     tokens_of = score_tokens(tokenizer, chosen, section)
     if layer is None:  # a layer's head gives one number per position
         narrow_head(decoder, tokens_of)
-    else:
-        _try_layer(decoder, options, section)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     shares = share_prefix and not compile and attention in ("auto", "sdpa", "eager") and _sees_all(decoder)
+
+    copies = replicas(decoder, section, compile=compile)
+    if layer is not None and not compile:
+        _try_layer(copies[0], options, section)
 
     def score(replica: Any, tokens: Sequence[Tokens]) -> Array:
         import torch
@@ -147,7 +150,7 @@ def load_causal(
         return found
 
     return PairModel(
-        replicas(decoder, section, compile=compile),
+        copies,
         lambda queries, passages: tokenise(tokenizer, chosen, queries, passages, max_tokens, section),
         score,
         [
@@ -166,7 +169,7 @@ def _try_layer(decoder: Any, options: dict[str, Any], section: str) -> None:
     """
     import torch
 
-    ids = torch.tensor([[0, 1, 2]])
+    ids = torch.tensor([[0, 1, 2]], device=decoder.device)
     try:
         with torch.inference_mode():
             outputs = decoder(input_ids=ids, attention_mask=ids.new_ones(ids.shape), **options)

@@ -25,7 +25,7 @@ from densespec.runtime.training_log import Report, dev_curve
 from densespec.teaching.cross_encoder import keep_last_layer_exact
 from densespec.teaching.dev import DevLists
 from densespec.teaching.labels import Labelled, draw_negatives
-from densespec.teaching.loading import HEADLESS, architecture, devices, loading, model_options
+from densespec.teaching.loading import architecture, devices, loading, model_options
 
 Array = np.ndarray[Any, Any]
 SECTION = "teacher_finetune"
@@ -93,7 +93,7 @@ def starting_point(model: str, revision: str | None, max_tokens: int, seed: int)
         )  # fmt: skip
     require_positions(encoder[0].model, max_tokens, SECTION)
     keep_last_layer_exact(encoder)
-    return encoder, not name or name.endswith(HEADLESS)
+    return encoder, not name.endswith(("ForSequenceClassification", "ForCausalLM"))
 
 
 def finetune(

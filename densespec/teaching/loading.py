@@ -86,12 +86,12 @@ def loading(section: str, model: str, revision: str | None, *, remote_code: bool
             "check id, revision and attention; without network give a folder; weights in another "
             "format: save_pretrained of transformers writes safetensors"
         )
-        if not isinstance(error, OSError | ValueError):
-            if remote_code:  # which is written for one version of the library
-                expected = f"code of the model's own that runs with transformers {version('transformers')}"
-                remedy = "take a revision made for this version, or a model that transformers has code for"
-            elif not isinstance(error, ImportError):
-                raise
+        usual = isinstance(error, ImportError | OSError | ValueError)
+        if not usual and not remote_code:
+            raise
+        if not usual or (remote_code and "cannot import name" in str(error)):  # code of another version
+            expected = f"code of the model's own that runs with transformers {version('transformers')}"
+            remedy = "take a revision made for this version, or a model that transformers has code for"
         raise InputError(
             f"params.yaml: {section}.model = {model}",
             expected=expected,

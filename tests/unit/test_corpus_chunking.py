@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from densespec.corpus.chunking import chunk_passages, chunk_text
 from densespec.records import Passage
 
@@ -43,7 +45,9 @@ def test_thai_counts_by_characters_and_is_cut_at_a_space() -> None:
     parts = list(chunk_text(text, 10))
     assert " ".join(parts) == text
     assert [len(part.split()) for part in parts] == [3] * 6 + [2]
-    assert all(len(part) <= 40 for part in chunk_text(clause * 20, 10)), "without a space it is cut anywhere"
+    pieces = list(chunk_text("ผู้ที่น้ำ" * 60, 10))
+    assert "".join(pieces) == "ผู้ที่น้ำ" * 60, "without a space it is cut anywhere"
+    assert not any(unicodedata.category(piece[0]) == "Mn" for piece in pieces), "but not before a mark"
 
 
 def test_parts_keep_the_title_and_number_from_zero() -> None:

@@ -7,7 +7,7 @@ import pytest
 from densespec.generation.filters import rejection
 from densespec.generation.language import script_counts, wrong_language
 from densespec.generation.prompt import SHARED
-from densespec.generation.tidying import find_query, mentions_passage, refused
+from densespec.generation.tidying import MENTION_ELSEWHERE, find_query, mentions_passage, refused
 from densespec.generation.words import length
 from densespec.io.jsonl import read_jsonl
 from densespec.records import Passage
@@ -211,15 +211,18 @@ def test_refusals(answer):
     [
         "Es tut mir leid, aber ich kann dabei nicht helfen.",
         "Ich kann diese Anfrage leider nicht beantworten.",
+        "Als KI-Modell kann ich dazu nichts sagen.",
         "Désolé, je ne peux pas vous aider.",
         "Je suis désolée, mais le texte est vide.",
         "Lo siento, no puedo ayudarte con eso.",
         "Desculpe, não posso ajudar com isso.",
+        "Como uma IA, não posso responder.",
         "Mi dispiace, ma non posso aiutarti.",
         "К сожалению, я не могу составить вопрос.",
         "申し訳ありませんが、お手伝いできません。",
         "很抱歉，我无法回答。",
         "我无法提供该内容。",
+        "作为一个人工智能，我没有意见。",
         "죄송합니다, 도와드릴 수 없습니다.",
     ],
 )
@@ -251,8 +254,9 @@ def test_preambles_in_other_languages(answer, query):
     [
         "Worum geht es in dem obigen Text?",
         "Que dit le texte ci-dessus ?",
-        "¿De qué trata el texto anterior?",
-        "Di cosa parla il testo sopra?",
+        "¿Qué dice el texto de arriba?",
+        "De que trata o texto acima?",
+        "Di cosa parla il testo sopra riportato?",
         "О чём приведённый отрывок?",
         "上記の文章の主題は何ですか",
         "上述文本讲了什么",
@@ -273,7 +277,36 @@ def test_queries_that_speak_of_the_passage_in_other_languages(query):
         "Desculpe o transtorno significado",
         "Hier ist der Link: Fehler im Browser",
         "Вот это номер: кто звонил",
-        "текст песни",
+        "Вот в чём вопрос: быть или не быть",
+        "Как ИИ меняет рынок труда?",
+        "Как языковая модель генерирует текст",
+        "Я не могу создать учетную запись Apple ID",
+        "Como IA pode ajudar na educação",
+        "Não posso gerar boleto do MEI",
+        "Como un modelo de lenguaje aprende",
+        "No puedo escribir en Word",
+        "Lamento no haber ido a la universidad",
+        "Als KI-Entwickler arbeiten: Voraussetzungen",
+        "Als KI noch Zukunftsmusik war",
+        "Ich kann diese Datei nicht löschen",
+        "Leider kann ich nicht kommen Absage schreiben",
+        "Je ne peux pas générer de facture PDF",
+        "申し訳ございません ビジネスメール 例文",
+        "すみませんが 英語",
+        "죄송합니다 영어로",
+        "我不能生成密钥怎么办",
+        "对不起，我爱你 剧情",
+        "1위 글로벌 반도체 기업",
+        "세계 순위 글꼴",
+        "inserire testo sopra immagine word",
+        "colocar texto acima da imagem no Word",
+        "recuperar o texto anterior no Word",
+        "上記の文字列を置換するコマンド",
+        "以下のクエリでエラーになる：Unknown column",
+        "以下SQL查询报错：ORA-00933",
+        "Hier ist die Umfrage: Wie die Deutschen wählen",
+        "Hier ist der neue Titel: Helene Fischer",
+        "Voici le titre du film : Amélie",
         "text über dem bild einfügen",
         "I can't create a title in my plot; what is missing?",
         "i cannot provide credentials to git",
@@ -294,7 +327,7 @@ def test_queries_that_speak_of_the_passage_in_other_languages(query):
 def test_what_only_looks_like_a_refusal(query):
     assert tidy(query) == query
     assert not refused(query)
-    assert not mentions_passage(query, "Some text.") or "passage" in query
+    assert not MENTION_ELSEWHERE.search(query)
 
 
 @pytest.mark.parametrize(
@@ -396,11 +429,26 @@ UNLISTED = {
         "Wisła przepływa przez Kraków i Warszawę, a uchodzi do Bałtyku.",
         "Jak to jest, że on nie ma pieniędzy, żeby pójść do domu by odpocząć?",
     ),
-    "cs": ("Řeka protéká Prahou a ústí do Labe.", "Kdo by to do večera stihl, když on je na cestě a my ne?"),
-    "hu": ("A folyó átfolyik a városon.", "Hol van a ház, és mi is lehet be vagy ki no de ha az ember ír?"),
-    "fi": ("Joki virtaa kaupungin läpi.", "Miten joki on niin pitkä ja me emme tiedä sitä?"),
-    "id": ("Sungai itu mengalir melalui kota.", "Berapa panjang sungai itu dan di mana hulu sungai itu ada?"),
-    "vi": ("Con sông chảy qua thành phố.", "Con sông này dài bao nhiêu và nó bắt nguồn từ đâu do ai đo?"),
+    "cs": (
+        "Řeka protéká Prahou a ústí do Labe u města Mělník.",
+        "Kdo by to do večera stihl, když on je na cestě a my ne?",
+    ),
+    "hu": (
+        "A folyó átfolyik a városon, és a tengerbe ömlik délen.",
+        "Hol van a ház, és mi is lehet be vagy ki no de ha az ember ír?",
+    ),
+    "fi": (
+        "Joki virtaa kaupungin läpi ja laskee mereen sen eteläpuolella.",
+        "Miten joki on niin pitkä ja me emme tiedä sitä?",
+    ),
+    "id": (
+        "Sungai itu mengalir melalui kota dan bermuara di laut Jawa.",
+        "Berapa panjang sungai itu dan di mana hulu sungai itu ada?",
+    ),
+    "vi": (
+        "Con sông chảy qua thành phố rồi đổ ra biển.",
+        "Con sông này dài bao nhiêu và nó bắt nguồn từ đâu do ai đo?",
+    ),
 }
 
 
@@ -412,8 +460,13 @@ def test_english_for_a_passage_in_a_language_without_a_list(language):
     assert not wrong_language(own, passage, language)
     assert not wrong_language("to be or not to be", f"{passage} To be or not to be.", language)
     assert not wrong_language("docker compose up", passage, language)
-    english = "The rent is due in May. It is paid to the agent by transfer."
-    assert not wrong_language("How long is it until they have to give the money back?", english, language)
+    for english in ("The rent is due in May. It is paid to the agent by transfer.", "Return its size."):
+        assert not wrong_language("How long is it until they have to give the money back?", english, language)
+
+
+def test_afrikaans_is_not_english():
+    passage = "Kaapstad lê aan die voet van Tafelberg langs die see."
+    assert not wrong_language("hoe warm is dit in Kaapstad as dit so reën by my", passage, "af")
 
 
 def test_a_corpus_in_another_language_than_params_say_is_not_thrown_away():

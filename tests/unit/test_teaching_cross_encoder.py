@@ -11,6 +11,7 @@ import torch
 from densespec.errors import InputError
 from densespec.records import Passage
 from densespec.retrieval.config import Bm25Config, StudentConfig
+from densespec.retrieval.student import require_positions
 from densespec.teaching.cross_encoder import load_cross_encoder, relevance
 from densespec.teaching.pairs import pair_scores
 from densespec.teaching.teachers import TEACHERS, Material
@@ -138,3 +139,23 @@ def test_weights_that_are_not_safetensors_are_refused(folder, tmp_path):
 def test_more_tokens_than_positions_are_refused(folder):
     with pytest.raises(InputError, match=r"score\.cross_encoder\.max_tokens(.|\n)*at most 512"):
         load_cross_encoder(str(folder), max_tokens=513)
+
+
+def test_positions_are_counted_where_a_model_has_a_table_of_them():
+    from transformers import BertConfig, DebertaV2Config, RobertaConfig, XLNetConfig, models
+
+    small = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    roberta = models.roberta.RobertaForSequenceClassification(
+        RobertaConfig(**small, intermediate_size=8, max_position_embeddings=66)
+    )
+    require_positions(roberta, 64, "score.x")
+    with pytest.raises(InputError, match="at most 64"):
+        require_positions(roberta, 65, "score.x")
+    bert = models.bert.BertModel(BertConfig(**small, intermediate_size=8, max_position_embeddings=66))
+    require_positions(bert, 66, "score.x")
+    deberta = models.deberta_v2.DebertaV2Model(
+        DebertaV2Config(**small, intermediate_size=8, max_position_embeddings=66, position_biased_input=False)
+    )
+    require_positions(deberta, 999, "score.x")
+    xlnet = models.xlnet.XLNetModel(XLNetConfig(vocab_size=50, d_model=8, n_layer=1, n_head=2, d_inner=8))
+    require_positions(xlnet, 999, "score.x")
