@@ -96,7 +96,7 @@ def test_every_device_has_a_model_of_its_own(teacher, monkeypatch):
     np.testing.assert_allclose(scores(model, 0), scores(model, 1), rtol=1e-5)
 
 
-def test_no_device_holds_two_models(teacher, monkeypatch):
+def test_no_device_holds_two_models(monkeypatch):
     moved = []
     monkeypatch.setattr(loading, "devices", lambda: ["cpu", "cpu"])
     monkeypatch.setattr(loading.copy, "deepcopy", lambda model: moved.append("copied") or model)
